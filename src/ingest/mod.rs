@@ -1,0 +1,1 @@
+//! Usage comes in: what is read, and in which dialects.

@@ -1,0 +1,5 @@
+//! What usage means. Pure: no clock, no I/O, one door.
+
+pub mod instant;
+pub mod quantity;
+pub mod usage;

@@ -1,0 +1,5 @@
+//! Graceline: usage comes in, is understood, made durable, announced.
+
+pub mod ingest;
+pub mod invoice;
+pub mod persist;
