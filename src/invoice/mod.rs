@@ -2,4 +2,5 @@
 
 pub mod instant;
 pub mod quantity;
+mod text;
 pub mod usage;
