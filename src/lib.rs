@@ -1,5 +1,6 @@
 //! Graceline: usage comes in, is understood, made durable, announced.
 
+pub mod catalog;
 pub mod ingest;
 pub mod invoice;
 pub mod persist;
