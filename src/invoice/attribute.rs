@@ -777,3 +777,47 @@ impl UsageEvent<'_> {
         self.properties.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 }
+
+impl UsageEvent<'_> {
+    /// The same event, independent of the record it was read from.
+    fn to_owned_event(&self) -> UsageEvent<'static> {
+        UsageEvent {
+            id: self.id.as_ref().map(EventId::to_owned_id),
+            whose: match &self.whose {
+                Whose::Subscription(name) => Whose::Subscription(owned(name)),
+                Whose::Customer(name) => Whose::Customer(owned(name)),
+                Whose::Either(name) => Whose::Either(owned(name)),
+            },
+            code: owned(&self.code),
+            happened_at: self.happened_at,
+            properties: self.properties.iter().map(|(name, value)| (owned(name), value.to_owned_value())).collect(),
+            precise_amount: self.precise_amount.to_owned_value(),
+            content: self.content,
+        }
+    }
+}
+
+impl EventId<'_> {
+    fn to_owned_id(&self) -> EventId<'static> {
+        match self {
+            EventId::One(id) => EventId::One(owned(id)),
+            EventId::Sourced { source, id } => EventId::Sourced { source: owned(source), id: owned(id) },
+        }
+    }
+}
+
+impl Value<'_> {
+    fn to_owned_value(&self) -> Value<'static> {
+        match self {
+            Value::Null => Value::Null,
+            Value::Bool(value) => Value::Bool(*value),
+            Value::Number(text) => Value::Number(owned(text)),
+            Value::Text(text) => Value::Text(owned(text)),
+            Value::Nested => Value::Nested,
+        }
+    }
+}
+
+fn owned(text: &str) -> Cow<'static, str> {
+    Cow::Owned(text.to_owned())
+}
