@@ -114,9 +114,8 @@ impl Books {
             }
             Record::Plan(plan) => {
                 let Some(place) = self.plans.find(&plan.code) else { return Ok(()) };
-                let state = &self.plans.get(place).thing;
-                let before: Vec<Charge> = state.charges_ever.iter().map(|(charge, _)| charge.clone()).collect();
-                immutable(plan.immutable_change(&state.prices.plan, &before))
+                let before = &self.plans.get(place).thing.prices.plan;
+                immutable(plan.immutable_change(before))
             }
             Record::Subscription(record) => self.check_known_subscription(record),
             Record::Customer(record) => {
@@ -318,7 +317,9 @@ impl Books {
         let users: Vec<u32> =
             self.plans.iter().filter(|(_, plan)| plan.thing.prices.plan.prices(&code)).map(|(place, _)| place).collect();
         for place in users {
-            let prices = self.price_list(place, self.plans.get(place).thing.prices.plan.clone());
+            let state = &self.plans.get(place).thing;
+            let charges: Vec<(u16, u8)> = state.prices.lines.iter().map(|line| (line.number, line.generation)).collect();
+            let prices = self.price_list(state.prices.plan.clone(), &charges);
             self.plans.get_mut(place).thing.prices = Arc::new(prices);
         }
     }
@@ -327,35 +328,34 @@ impl Books {
         let plan = Arc::new(plan);
         let place = self.plans.find(&plan.code).unwrap_or_else(|| {
             let nothing = Arc::new(PriceList { plan: plan.clone(), lines: Vec::new() });
-            self.plans.put(&plan.code, PlanState { charges_ever: Vec::new(), generation: 0, prices: nothing })
+            self.plans.put(&plan.code, PlanState { next_charge: 0, generation: 0, prices: nothing })
         });
-        let state = self.plans.get_mut(place);
-        state.is_removed = false;
-        let state = &mut state.thing;
-        let has_new = plan.charges.iter().any(|charge| state.charges_ever.iter().all(|(ever, _)| ever.code != charge.code));
-        if has_new && !state.charges_ever.is_empty() {
+        self.plans.get_mut(place).is_removed = false;
+        let state = &mut self.plans.get_mut(place).thing;
+        let before = state.prices.clone();
+        let known = |charge: &Charge| {
+            let same = before.plan.charges.iter().zip(&before.lines).find(|(other, _)| other.code == charge.code);
+            same.map(|(_, line)| (line.number, line.generation))
+        };
+        let has_new = plan.charges.iter().any(|charge| known(charge).is_none());
+        if has_new {
             state.generation = state.generation.saturating_add(1);
         }
+        let mut charges = Vec::with_capacity(plan.charges.len());
         for charge in &plan.charges {
-            if state.charges_ever.iter().all(|(ever, _)| ever.code != charge.code) {
-                state.charges_ever.push((charge.clone(), state.generation));
-            }
+            charges.push(known(charge).unwrap_or((state.next_charge, state.generation)));
+            state.next_charge += u16::from(known(charge).is_none());
         }
-        let prices = self.price_list(place, plan);
+        let prices = self.price_list(plan, &charges);
         self.plans.get_mut(place).thing.prices = Arc::new(prices);
     }
 
-    fn price_list(&self, place: u32, plan: Arc<Plan>) -> PriceList {
-        let ever = &self.plans.get(place).thing.charges_ever;
-        let lines = plan.charges.iter().map(|charge| {
-            let number = ever.iter().position(|(known, _)| known.code == charge.code).expect("every charge is noted");
+    /// Puts a plan and its metrics together; `charges` are the charges' numbers and generations.
+    fn price_list(&self, plan: Arc<Plan>, charges: &[(u16, u8)]) -> PriceList {
+        let lines = plan.charges.iter().zip(charges).map(|(charge, (number, generation))| {
             let metric_number = self.metrics.find(&charge.metric).expect("a plan's metrics are there");
-            PricedCharge {
-                number: number as u16,
-                metric: self.metrics.get(metric_number).thing.clone(),
-                metric_number,
-                generation: ever[number].1,
-            }
+            let metric = self.metrics.get(metric_number).thing.clone();
+            PricedCharge { number: *number, metric, metric_number, generation: *generation }
         });
         PriceList { lines: lines.collect(), plan }
     }

@@ -154,8 +154,18 @@ impl Books {
     /// A removed metric is known as long as a plan names it (R102).
     fn known_metric(&self, code: &str) -> Option<Arc<Metric>> {
         let kept = self.metrics.get(self.metrics.find(code)?);
-        let is_known = !kept.is_removed || self.plans.iter().any(|(_, plan)| !plan.is_removed && plan.thing.prices.plan.prices(code));
+        let is_known = !kept.is_removed || self.plans.iter().any(|(place, plan)| {
+            plan.thing.prices.plan.prices(code) && (!plan.is_removed || self.is_used(place))
+        });
         is_known.then(|| kept.thing.clone())
+    }
+
+    /// Whether a subscription has the plan, or will have it.
+    fn is_used(&self, plan: u32) -> bool {
+        self.subscriptions.iter().any(|subscription| {
+            let will_have = subscription.change.is_some_and(|change| change.plan == plan);
+            will_have || (subscription.plan == plan && !subscription.has_ended(self.now))
+        })
     }
 
     /// R54: an event for a charge with dynamic prices has to bring its own.
@@ -621,7 +631,10 @@ fn hash_in(scope: &str, event: &UsageEvent<'_>, record: &UsageRecord<'_>) -> u64
 
 /// What the event adds to its metric.
 fn read(metric: &Metric, event: &UsageEvent<'_>) -> Result<Reading, Refusal> {
-    let Some(field) = &metric.field else { return Ok(Reading::Count) };
+    if metric.aggregation == Aggregation::Count {
+        return Ok(Reading::Count);
+    }
+    let field = metric.field.as_ref().expect("only a count has no field");
     let value = event.property(field).filter(|value| **value != Value::Null).ok_or(Refusal::MissingField)?;
     if metric.aggregation == Aggregation::UniqueCount {
         return match value.as_text() {

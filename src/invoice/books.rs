@@ -24,7 +24,7 @@ use crate::catalog::currency::Currency;
 use crate::catalog::customer::{CustomerRecord, SubscriptionRecord};
 use crate::catalog::entity::{Entity, Tax};
 use crate::catalog::metric::Metric;
-use crate::catalog::plan::{Charge, Plan};
+use crate::catalog::plan::Plan;
 use crate::catalog::settings::Settings;
 
 /// What comes in. Everything that changes the books is one of these.
@@ -224,11 +224,15 @@ impl<T: Named> Roster<T> {
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
+
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter()
+    }
 }
 
-/// A plan as it stands, and every charge it has ever had: a charge keeps its number and what can't change of it.
+/// A plan as it stands, and how its charges are counted: one that is taken out and comes again is a new one.
 pub struct PlanState {
-    pub charges_ever: Vec<(Charge, u8)>,
+    pub next_charge: u16,
     /// How many times charges have been added since the plan was new.
     pub generation: u8,
     pub prices: Arc<PriceList>,
@@ -380,7 +384,8 @@ pub struct Advance {
 /// What is kept of a finalized period as long as late usage of it could come.
 pub struct Sealing {
     pub prices: Arc<PriceList>,
-    pub currency: Currency,
+    /// The digits of the currency's minor unit.
+    pub exponent: u32,
     pub share: Share,
     pub base_fee_cents: i128,
     /// All usage that is on sealed invoices.
@@ -581,8 +586,18 @@ impl Books {
     }
 
     /// R85: the plan's, else the customer's, else the entity's.
-    pub(super) fn currency_of(&self, customer: u32, plan: Option<&Plan>) -> Currency {
+    pub(super) fn currency_of(&self, customer: u32, plan: Option<&Plan>) -> Option<Currency> {
         let own = plan.and_then(|plan| plan.currency).or(self.customers.get(customer).record.currency);
-        own.or(self.entity_of(customer).currency).unwrap_or(Currency::FALLBACK)
+        own.or(self.entity_of(customer).currency)
     }
+
+    /// The digits of the minor unit that a plan's fees are rounded to.
+    pub(super) fn exponent_of(&self, customer: u32, plan: &Plan) -> u32 {
+        exponent(self.currency_of(customer, Some(plan)))
+    }
+}
+
+/// The digits behind the point; two where nobody says which currency it is.
+pub(super) fn exponent(currency: Option<Currency>) -> u32 {
+    currency.map_or(2, Currency::exponent)
 }

@@ -1,7 +1,7 @@
 //! Commands: what people do to one customer's invoices.
 
 use super::aggregate::{Group, LineKey};
-use super::books::{BillKind, Books, CommandRecord, Coupon, CouponValue, Edit, Stage, Used};
+use super::books::{Bill, BillKind, Books, CommandRecord, Coupon, CouponValue, Edit, PriceList, Stage, Used, exponent};
 use super::digest::{invoice_id, ordered_invoice_id};
 use super::document::{Fee, FeeType, InvoiceId, Payment, Status};
 use super::exact::Exact;
@@ -201,8 +201,11 @@ impl Books {
 
     fn edit_fee(&mut self, order: &Order<'_>) -> Result<(), Reason> {
         let edit = order.edit()?;
-        let number = self.named_draft(order)?;
+        let number = self.named_invoice(order)?;
         let (key, is_repriceable) = self.named_line(order, number)?;
+        if self.draft(number).is_none() {
+            return Err(INVOICE_NOT_DRAFT);
+        }
         if edit.units.is_some() && !is_repriceable {
             return Err(NOT_SUPPORTED);
         }
@@ -220,8 +223,11 @@ impl Books {
 
     fn reset_fee(&mut self, order: &Order<'_>) -> Result<(), Reason> {
         order.charge_code()?;
-        let number = self.named_draft(order)?;
+        let number = self.named_invoice(order)?;
         let (key, _) = self.named_line(order, number)?;
+        if self.draft(number).is_none() {
+            return Err(INVOICE_NOT_DRAFT);
+        }
         let edits = &mut self.draft_mut(number).expect("a draft was named").edits;
         if !edits.get(&key).is_some_and(Edit::changes_amount) {
             return Err(NOT_EDITED);
@@ -237,8 +243,7 @@ impl Books {
         if !matches!(bill.kind, BillKind::Period { .. }) {
             return Err(UNKNOWN_CHARGE);
         }
-        let (_, window) = self.window_of(bill).expect("a draft has its window");
-        let prices = self.prices_of(window.plan);
+        let prices = self.prices_for(bill).ok_or(UNKNOWN_CHARGE)?;
         let code = order.charge_code()?;
         let place = prices.plan.charges.iter().position(|charge| charge.code == code).ok_or(UNKNOWN_CHARGE)?;
         let charge = &prices.plan.charges[place];
@@ -250,6 +255,15 @@ impl Books {
         let group = group_named(&tariff.group_keys, order.json.get("grouped_by"))?;
         let is_repriceable = !matches!(tariff.price, Price::Percentage { .. } | Price::Dynamic);
         Ok((LineKey { charge: prices.lines[place].number, filter: filter as u16, group }, is_repriceable))
+    }
+
+    /// The prices of an invoice's plan; of one sealed long ago as they are now.
+    fn prices_for(&self, bill: &Bill) -> Option<&PriceList> {
+        if let Some((_, window)) = self.window_of(bill) {
+            return Some(self.prices_of(window.plan));
+        }
+        let Stage::Sealed(sealed) = &bill.stage else { return None };
+        Some(self.prices_of(self.plans.find(sealed.document.plan.as_deref()?)?))
     }
 
     fn cancel_event(&mut self, order: &Order<'_>) -> Result<(), Reason> {
@@ -355,7 +369,7 @@ impl Books {
         let items = order.json.get("fees").and_then(Json::as_list).filter(|items| !items.is_empty()).ok_or(MALFORMED)?;
         let prices = items.iter().map(one_off_price).collect::<Result<Vec<_>, Reason>>()?;
         let customer = self.known_customer(order)?;
-        let exponent = self.currency_of(customer, None).exponent() as i32;
+        let exponent = exponent(self.currency_of(customer, None)) as i32;
         let fees = prices.into_iter().map(|price| price.fee(exponent)).collect::<Vec<_>>();
         self.order_invoice(order, customer, BillKind::OneOff, &fees, None);
         Ok(())
@@ -364,8 +378,8 @@ impl Books {
     fn purchase_credits(&mut self, order: &Order<'_>) -> Result<(), Reason> {
         let credits = order.positive_cents("credits_cents")?;
         let customer = self.known_customer(order)?;
-        let exponent = self.currency_of(customer, None).exponent() as i32;
-        let price = OneOffPrice { display_name: None, units: Quantity::ONE, cents: Exact::whole(credits) };
+        let exponent = exponent(self.currency_of(customer, None)) as i32;
+        let price = OneOffPrice { display_name: "Prepaid credits".to_owned(), units: Quantity::ONE, cents: Exact::whole(credits) };
         self.order_invoice(order, customer, BillKind::Credit, &[price.fee(exponent)], Some(credits));
         Ok(())
     }
@@ -430,7 +444,9 @@ impl Order<'_> {
 
     fn coupon(&self) -> Result<Coupon, Reason> {
         let amount = self.json.get("amount_cents").map(|_| self.positive_cents("amount_cents")).transpose()?;
-        let rate = self.json.get("percentage_rate").map(|json| json.as_price().ok_or(MALFORMED)).transpose()?;
+        let in_range = |rate: &Quantity| rate.0 > 0 && rate.0 <= 100 * Quantity::ONE.0;
+        let read_rate = |json: &Json| json.as_price().filter(in_range).ok_or(MALFORMED);
+        let rate = self.json.get("percentage_rate").map(read_rate).transpose()?;
         let invoices = match self.json.get("frequency").and_then(Json::as_text) {
             Some("once") => Some(1),
             Some("forever") => None,
@@ -494,17 +510,14 @@ fn group_named(keys: &[String], named: Option<&Json>) -> Result<Group, Reason> {
 
 /// One fee of an invoice made by hand.
 struct OneOffPrice {
-    display_name: Option<String>,
+    display_name: String,
     units: Quantity,
     cents: Exact,
 }
 
 /// R83: an amount, or units and what one of them costs.
 fn one_off_price(json: &Json) -> Result<OneOffPrice, Reason> {
-    let display_name = match json.get("invoice_display_name") {
-        None => None,
-        Some(name) => Some(name.as_text().ok_or(MALFORMED)?.to_owned()),
-    };
+    let display_name = json.get("invoice_display_name").and_then(Json::as_text).ok_or(MALFORMED)?.to_owned();
     let units = json.get("units").map(|units| units.as_price().ok_or(MALFORMED)).transpose()?;
     let amount = match json.get("amount_cents") {
         None => None,
@@ -529,7 +542,7 @@ impl OneOffPrice {
             fee_type: FeeType::OneOff,
             charge_code: None,
             metric_code: None,
-            display_name: self.display_name,
+            display_name: Some(self.display_name),
             filter: None,
             grouped_by: None,
             period: None,

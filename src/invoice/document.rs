@@ -58,7 +58,8 @@ pub struct Document {
     pub zone: Tz,
     pub subscription: Option<String>,
     pub plan: Option<String>,
-    pub currency: Currency,
+    /// `None` where nobody says which.
+    pub currency: Option<Currency>,
     pub period: Option<(Instant, Instant)>,
     pub grace: Duration,
     pub expected_finalization_at: Instant,
@@ -148,7 +149,7 @@ impl Document {
         self.write_customer(object.member("customer"));
         object.optional_text("external_subscription_id", self.subscription.as_deref());
         object.optional_text("plan_code", self.plan.as_deref());
-        object.text("currency", &self.currency.to_string());
+        object.optional_text("currency", self.currency.map(|currency| currency.to_string()).as_deref());
         object.instant("period_from", self.period.map(|period| period.0));
         object.instant("period_to", self.period.map(|period| period.1));
         object.text("grace_period", &self.grace.to_string());

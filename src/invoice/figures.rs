@@ -62,6 +62,24 @@ impl Amount {
         Amount { cents, precise: Exact::whole(cents).shifted(-(exponent as i32)) }
     }
 
+    /// The fee of a plan for a whole: one unit of it, named by the plan.
+    fn fee(&self, fee_type: FeeType, plan: &Plan, period: (Instant, Instant)) -> Fee {
+        Fee {
+            fee_type,
+            charge_code: None,
+            metric_code: None,
+            display_name: plan.display_name.clone().or_else(|| plan.name.clone()),
+            filter: None,
+            grouped_by: None,
+            period: Some(period),
+            units: Quantity::ONE,
+            events: 0,
+            amount_cents: self.cents,
+            precise: self.precise.clone(),
+            edited: false,
+        }
+    }
+
     fn minus(&self, other: &Amount) -> Amount {
         Amount { cents: self.cents - other.cents, precise: self.precise.minus(&other.precise) }
     }
@@ -155,6 +173,19 @@ impl Basis<'_> {
         Some(lifted(&least, self.base_fee_cents + lines + minimums, self.exponent))
     }
 
+    fn minimum_fee(&self, charge: &Charge, priced: &PricedCharge, amount: &Amount) -> Option<Fee> {
+        (amount.cents != 0).then(|| Fee {
+            charge_code: Some(charge.code.clone()),
+            metric_code: Some(charge.metric.clone()),
+            display_name: charge.display_name.clone().or_else(|| priced.metric.name.clone()),
+            ..amount.fee(FeeType::Commitment, &self.prices.plan, self.window())
+        })
+    }
+
+    fn commitment_fee(&self, amount: &Amount) -> Option<Fee> {
+        (amount.cents != 0).then(|| amount.fee(FeeType::Commitment, &self.prices.plan, self.window()))
+    }
+
     fn window(&self) -> (Instant, Instant) {
         (self.period.from, self.to)
     }
@@ -169,9 +200,10 @@ impl Basis<'_> {
             for line in &found.lines {
                 fees.push(line_fee(FeeType::Charge, charge, priced, line, self.window()));
             }
-            fees.extend(found.minimum.as_ref().and_then(|amount| lift_fee(Some(charge), amount, self.window())));
+            let minimum = found.minimum.as_ref();
+            fees.extend(minimum.and_then(|amount| self.minimum_fee(charge, priced, amount)));
         }
-        fees.extend(self.commitment(&charges).and_then(|amount| lift_fee(None, &amount, self.window())));
+        fees.extend(self.commitment(&charges).and_then(|amount| self.commitment_fee(&amount)));
         fees
     }
 
@@ -191,11 +223,11 @@ impl Basis<'_> {
                 }
             }
             let minimum = difference(found.minimum.as_ref(), earlier.minimum.as_ref());
-            fees.extend(minimum.and_then(|amount| lift_fee(Some(charge), &amount, self.window())));
+            fees.extend(minimum.and_then(|amount| self.minimum_fee(charge, priced, &amount)));
         }
         let (with, without) = (self.commitment(&with), before.commitment(&without));
         let commitment = difference(with.as_ref(), without.as_ref());
-        fees.extend(commitment.and_then(|amount| lift_fee(None, &amount, self.window())));
+        fees.extend(commitment.and_then(|amount| self.commitment_fee(&amount)));
         fees
     }
 }
@@ -248,39 +280,8 @@ fn line_fee(fee_type: FeeType, charge: &Charge, priced: &PricedCharge, line: &Li
     }
 }
 
-/// A commitment line: of a charge's minimum, or of the plan.
-fn lift_fee(charge: Option<&Charge>, amount: &Amount, period: (Instant, Instant)) -> Option<Fee> {
-    (amount.cents != 0).then(|| Fee {
-        fee_type: FeeType::Commitment,
-        charge_code: charge.map(|charge| charge.code.clone()),
-        metric_code: charge.map(|charge| charge.metric.clone()),
-        display_name: charge.and_then(|charge| charge.display_name.clone()),
-        filter: None,
-        grouped_by: None,
-        period: Some(period),
-        units: Quantity::ONE,
-        events: 0,
-        amount_cents: amount.cents,
-        precise: amount.precise.clone(),
-        edited: false,
-    })
-}
-
 fn subscription_fee(plan: &Plan, amount: &Amount, period: (Instant, Instant)) -> Option<Fee> {
-    (plan.amount_cents != 0).then(|| Fee {
-        fee_type: FeeType::Subscription,
-        charge_code: None,
-        metric_code: None,
-        display_name: plan.display_name.clone().or_else(|| plan.name.clone()),
-        filter: None,
-        grouped_by: None,
-        period: Some(period),
-        units: Quantity::ONE,
-        events: 0,
-        amount_cents: amount.cents,
-        precise: amount.precise.clone(),
-        edited: false,
-    })
+    (plan.amount_cents != 0).then(|| amount.fee(FeeType::Subscription, plan, period))
 }
 
 impl Books {
@@ -350,7 +351,7 @@ impl Books {
 
     pub(super) fn basis<'a>(&'a self, customer: u32, window: &'a Window, edits: Option<&'a Edits>) -> Basis<'a> {
         let prices = self.prices_of(window.plan);
-        let exponent = self.currency_of(customer, Some(&prices.plan)).exponent();
+        let exponent = self.exponent_of(customer, &prices.plan);
         let share = window.period.share(prices.plan.interval, window.end, self.zone_of(customer));
         Basis {
             prices,
@@ -367,7 +368,7 @@ impl Books {
     /// The base fee that stands on the window's own invoice: in arrears, or what a cut changes of one paid in advance.
     fn own_base_fee(&self, customer: u32, window: &Window) -> Option<Fee> {
         let plan = &self.prices_of(window.plan).plan;
-        let exponent = self.currency_of(customer, Some(plan)).exponent();
+        let exponent = self.exponent_of(customer, plan);
         let share = window.period.share(plan.interval, window.end, self.zone_of(customer));
         let used = base_fee(plan, share, exponent);
         let period = (window.period.from, window.to);
@@ -383,7 +384,7 @@ impl Books {
     fn advance_fee(&self, customer: u32, window: &Window) -> Option<Fee> {
         let advance = window.advance.as_ref()?;
         let plan = &self.prices_of(window.plan).plan;
-        let exponent = self.currency_of(customer, Some(plan)).exponent();
+        let exponent = self.exponent_of(customer, plan);
         let share = window.period.share(plan.interval, advance.end, self.zone_of(customer));
         subscription_fee(plan, &base_fee(plan, share, exponent), (window.period.from, advance.to))
     }
@@ -458,7 +459,7 @@ fn late_fees(window: &Window, sealing: &Sealing) -> Vec<Fee> {
         to: window.to,
         share: sealing.share,
         base_fee_cents: sealing.base_fee_cents,
-        exponent: sealing.currency.exponent(),
+        exponent: sealing.exponent,
     };
     basis(with_late).increments(&basis(&sealing.billed))
 }

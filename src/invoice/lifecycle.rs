@@ -163,11 +163,8 @@ impl Books {
             self.open_next_window(number);
         }
         let subscription = self.subscriptions.get(number);
-        let window = subscription.window(ordinal).expect("a period that ends has its window");
-        let is_empty = window.period.from == window.to && window.usage.is_empty() && window.carries.is_empty();
-        if is_empty {
-            return;
-        }
+        // A last period of no length and without usage is gone by now: it has no invoice.
+        let Some(window) = subscription.window(ordinal) else { return };
         let reason = match window.end {
             super::period::End::Boundary => Reason::Periodic,
             _ => Reason::Terminating,
@@ -325,7 +322,8 @@ impl Books {
     fn close(&mut self, number: u32, mut document: Document, was_draft: bool) {
         document.status = Status::Closed;
         document.payment_due_date = None;
-        document.finalized_at = None;
+        document.finalized_at = Some(self.now);
+        document.payment = Payment::Succeeded;
         document.issuing_date = Date::of(self.now, document.zone);
         self.file(number, document, Used::default(), None);
         if was_draft {
@@ -400,12 +398,12 @@ impl Books {
     fn sealing(&self, customer: u32, subscription: u32, ordinal: u32) -> Sealing {
         let window = self.subscriptions.get(subscription).window(ordinal).expect("an invoice has its window");
         let prices = self.prices_of(window.plan).clone();
-        let currency = self.currency_of(customer, Some(&prices.plan));
+        let exponent = self.exponent_of(customer, &prices.plan);
         let share = window.period.share(prices.plan.interval, window.end, self.zone_of(customer));
         Sealing {
-            base_fee_cents: base_fee(&prices.plan, share, currency.exponent()).cents,
+            base_fee_cents: base_fee(&prices.plan, share, exponent).cents,
             prices,
-            currency,
+            exponent,
             share,
             billed: window.usage.clone(),
             with_late: None,

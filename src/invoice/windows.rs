@@ -78,7 +78,7 @@ impl Books {
         // An imported subscription's base fee up to here was billed elsewhere, as it was planned.
         let sealed_cents = (is_alone && !opens_subscription).then(|| {
             let share = window.period.share(prices.plan.interval, window.end, self.zone_of(subscription.customer));
-            let exponent = self.currency_of(subscription.customer, Some(&prices.plan)).exponent();
+            let exponent = self.exponent_of(subscription.customer, &prices.plan);
             base_fee(&prices.plan, share, exponent).cents
         });
         let advance = Advance { to: window.to, end: window.end, sealed_cents };
