@@ -1,0 +1,69 @@
+# The doors of this house. `make` lists those that there are: a target whose files don't exist isn't one.
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+# How many random histories `make sim` runs, and for how long `make chaos` breaks things.
+SEEDS ?= 0..1000
+MINUTES ?= 5
+
+TARGETS := help demo build setup test test-fast lint services-up services-down
+
+help: ## list the targets
+	@awk -F ':.*## ' -v there=' $(TARGETS) ' '/^[a-z-]+:.*## / && index(there, " " $$1 " ") \
+	  { gsub(/\$$\$$/, "$$", $$2); printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+
+demo: ## the whole story in 20 seconds; no server needed, only a C compiler and make
+	$(CARGO) run --release --locked -- demo
+
+build: ## the program, with TLS towards Kafka: target/release/graceline
+	$(CARGO) build --release --locked --features tls
+
+setup: ## install what `make test` needs (Debian, Ubuntu)
+	dev/setup
+
+test: ## everything that must hold, with a real Kafka and a real Redis
+	dev/test
+
+test-fast: ## what needs neither servers nor a release build
+	dev/test --fast
+
+lint: ## format and clippy
+	dev/test format lint
+
+services-up: ## start Kafka and Redis; eval "$$(make -s services-up)" sets their addresses
+	@dev/services up
+
+services-down: ## stop them
+	@dev/services down
+
+ifneq ($(wildcard tests/suite/simulation*),)
+TARGETS += sim
+sim: ## random histories with crashes, pauses and repeats; SEEDS=0..1000
+	SIM_SEEDS=$(SEEDS) $(CARGO) test --release --locked --test suite simulation -- --nocapture
+endif
+
+ifneq ($(wildcard tests/suite/chaos*),)
+TARGETS += chaos
+chaos: ## kill -9 on processors, Kafka and Redis, for MINUTES=5
+	CHAOS_MINUTES=$(MINUTES) $(CARGO) test --release --locked --features tls --test suite chaos -- --nocapture
+endif
+
+ifneq ($(wildcard benches/core.rs),)
+TARGETS += bench-core
+bench-core: ## decisions a second, without servers
+	$(CARGO) bench --locked --bench core
+endif
+
+ifneq ($(wildcard benches/run),)
+TARGETS += bench
+bench: ## events a second through a real Kafka and a real Redis
+	benches/run
+endif
+
+ifneq ($(wildcard fuzz/run),)
+TARGETS += fuzz
+fuzz: ## feed the readers of bytes what nobody would send
+	fuzz/run
+endif
+
+.PHONY: $(TARGETS)
