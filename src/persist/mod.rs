@@ -3,6 +3,8 @@
 //! A ledger holds the documents of a shard under text keys. It knows nothing of billing. One owner at a time
 //! writes a shard, and every write is one commit that happens whole or not at all.
 
+pub mod key;
+
 use std::fmt;
 
 /// A partition of the usage topic, and all that belongs to the customers whose keys hash there.
