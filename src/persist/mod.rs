@@ -4,6 +4,7 @@
 //! writes a shard, and every write is one commit that happens whole or not at all.
 
 pub mod key;
+pub mod schema;
 
 use std::fmt;
 
