@@ -24,9 +24,7 @@ impl Keyspace {
 
     /// Keys that no shard has, under a tag that is no number.
     pub fn tagged(prefix: &str, tag: &str) -> Keyspace {
-        Keyspace {
-            head: format!("{prefix}:{{{tag}}}:"),
-        }
+        Keyspace { head: format!("{prefix}:{{{tag}}}:") }
     }
 
     /// The key of the shard's record.
@@ -103,9 +101,7 @@ impl Header {
             commit: CommitNo(std::str::from_utf8(commit).ok()?.parse().ok()?),
         };
         // What reads the same but is written otherwise (`007`, upper case) was not written by a ledger.
-        bytes
-            .starts_with(header.to_string().as_bytes())
-            .then_some((header, rest))
+        bytes.starts_with(header.to_string().as_bytes()).then_some((header, rest))
     }
 }
 
@@ -148,10 +144,7 @@ mod tests {
 
     #[test]
     fn the_longest_header_fits() {
-        let longest = Header {
-            token: Token(u128::MAX),
-            commit: CommitNo(u64::MAX),
-        };
+        let longest = Header { token: Token(u128::MAX), commit: CommitNo(u64::MAX) };
         assert_eq!(longest.to_string().len(), HEADER_BYTES_MAX);
     }
 
@@ -170,9 +163,13 @@ mod tests {
         check_garbage(r#"{"token":"0000000000000000000000000000000f","commit":01,"record":{}}"#);
         check_garbage(r#"{"token":"0000000000000000000000000000000f","commit":,"record":{}}"#);
         check_garbage(r#"{"token":"0000000000000000000000000000000f","commit":-1,"record":{}}"#);
-        check_garbage(r#"{"token":"0000000000000000000000000000000f","commit":18446744073709551616,"record":{}}"#);
+        check_garbage(
+            r#"{"token":"0000000000000000000000000000000f","commit":18446744073709551616,"record":{}}"#,
+        );
         check_garbage(r#"{"token":"0000000000000000000000000000000f","commit":0,"record":{}}"#);
-        check_garbage(r#"{"token":"0000000000000000000000000000000f","commit":1,"record":{}"#.trim_end_matches('}'));
+        check_garbage(
+            r#"{"token":"0000000000000000000000000000000f","commit":1,"record":{}"#.trim_end_matches('}'),
+        );
         check_garbage(r#" {"token":"0000000000000000000000000000000f","commit":1,"record":{}}"#);
     }
 

@@ -1,0 +1,3 @@
+//! All suites, one binary.
+
+mod contract;
