@@ -3,10 +3,13 @@
 //! A ledger holds the documents of a shard under text keys. It knows nothing of billing. One owner at a time
 //! writes a shard, and every write is one commit that happens whole or not at all.
 
+mod connect;
 mod fence;
 pub mod key;
 pub mod memory;
+pub mod redis;
 pub mod schema;
+pub mod settings;
 
 use std::fmt;
 

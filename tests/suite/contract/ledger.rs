@@ -640,7 +640,9 @@ pub(super) async fn a_paused_owner_is_refused_after_the_store_went_back<W: Break
     check_state(world, shard, 3, "3", &[("a", "newer 2"), ("c", "newer 3")]).await;
 }
 
-pub(super) async fn a_paused_owner_is_refused_after_the_store_went_back_to_its_own_token<W: BreakableWorld>(
+pub(super) async fn a_paused_owner_is_refused_after_the_store_went_back_to_its_own_token<
+    W: BreakableWorld,
+>(
     world: &W,
 ) {
     let shard = world.fresh_shard();

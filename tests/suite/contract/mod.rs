@@ -2,3 +2,5 @@
 
 mod ledger;
 mod ledger_in_memory;
+mod ledger_in_redis;
+mod redis_server;
