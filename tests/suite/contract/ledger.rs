@@ -100,75 +100,82 @@ macro_rules! facts_of_breaking {
 pub(super) use facts_of_breaking;
 
 /// An owner, the way the shard's loop is one.
-struct Owner<L> {
-    ledger: L,
-    token: Token,
-    at: CommitNo,
+pub(super) struct Owner<L> {
+    pub(super) ledger: L,
+    pub(super) token: Token,
+    pub(super) at: CommitNo,
 }
 
 impl<L: Ledger> Owner<L> {
-    async fn commit(&mut self, record: &str, documents: &[(&str, &str)]) -> Result<(), LedgerError> {
+    pub(super) async fn commit(
+        &mut self,
+        record: &str,
+        documents: &[(&str, &str)],
+    ) -> Result<(), LedgerError> {
         self.ledger.commit(self.at, record.as_bytes(), &writes(documents)).await?;
         self.at = self.at.next();
         Ok(())
     }
 
-    async fn read(&mut self, keys: &[&str]) -> Result<Vec<Option<String>>, LedgerError> {
+    pub(super) async fn read(&mut self, keys: &[&str]) -> Result<Vec<Option<String>>, LedgerError> {
         let found = self.ledger.read(&owned(keys)).await?;
         Ok(found.into_iter().map(|bytes| bytes.map(|bytes| String::from_utf8(bytes).unwrap())).collect())
     }
 }
 
 /// Claims a shard as a new owner.
-async fn owner<W: World>(world: &W, shard: ShardId) -> Owner<<W::Store as Store>::Ledger> {
+pub(super) async fn owner<W: World>(world: &W, shard: ShardId) -> Owner<<W::Store as Store>::Ledger> {
     claimed(world, shard).await.0
 }
 
-async fn claimed<W: World>(world: &W, shard: ShardId) -> (Owner<<W::Store as Store>::Ledger>, Claim) {
+pub(super) async fn claimed<W: World>(
+    world: &W,
+    shard: ShardId,
+) -> (Owner<<W::Store as Store>::Ledger>, Claim) {
     let mut ledger = world.store().ledger(shard);
     let token = fresh_token();
     let claim = ledger.claim(token).await.unwrap();
     (Owner { ledger, token, at: claim.commit }, claim)
 }
 
-fn fresh_token() -> Token {
+pub(super) fn fresh_token() -> Token {
     static DRAWN: AtomicU64 = AtomicU64::new(1);
     Token(u128::from(DRAWN.fetch_add(1, Ordering::Relaxed)) << 64 | u128::from(std::process::id()))
 }
 
-fn writes(documents: &[(&str, &str)]) -> Vec<Write> {
+pub(super) fn writes(documents: &[(&str, &str)]) -> Vec<Write> {
     documents
         .iter()
         .map(|(key, bytes)| Write { key: (*key).to_owned(), bytes: bytes.as_bytes().to_vec() })
         .collect()
 }
 
-fn owned(keys: &[&str]) -> Vec<String> {
+pub(super) fn owned(keys: &[&str]) -> Vec<String> {
     keys.iter().map(|key| (*key).to_owned()).collect()
 }
 
-fn some(texts: &[&str]) -> Vec<Option<String>> {
+pub(super) fn some(texts: &[&str]) -> Vec<Option<String>> {
     texts.iter().map(|text| Some((*text).to_owned())).collect()
 }
 
 #[track_caller]
-fn check_unavailable<T: std::fmt::Debug>(answer: Result<T, LedgerError>) {
+pub(super) fn check_unavailable<T: std::fmt::Debug>(answer: Result<T, LedgerError>) {
     assert!(matches!(answer, Err(LedgerError::Unavailable(_))), "{answer:?}");
 }
 
 #[track_caller]
-fn check_fenced<T: std::fmt::Debug>(answer: Result<T, LedgerError>) {
+pub(super) fn check_fenced<T: std::fmt::Debug>(answer: Result<T, LedgerError>) {
     assert!(matches!(answer, Err(LedgerError::Fenced)), "{answer:?}");
 }
 
 /// An owner that is not to write must not, whichever way it learns of it.
 #[track_caller]
-fn check_refused<T: std::fmt::Debug>(answer: Result<T, LedgerError>) {
+pub(super) fn check_refused<T: std::fmt::Debug>(answer: Result<T, LedgerError>) {
     assert!(matches!(answer, Err(LedgerError::Fenced | LedgerError::Unavailable(_))), "{answer:?}");
 }
 
 /// What a claim finds, and what it and the documents say together.
-async fn check_state<W: World>(
+pub(super) async fn check_state<W: World>(
     world: &W,
     shard: ShardId,
     commit: u64,
@@ -420,7 +427,7 @@ pub(super) async fn a_vanished_shard_refuses_its_owner<W: World>(world: &W) {
 }
 
 #[track_caller]
-fn check_garbage<T: std::fmt::Debug>(answer: Result<T, LedgerError>, shard: ShardId) {
+pub(super) fn check_garbage<T: std::fmt::Debug>(answer: Result<T, LedgerError>, shard: ShardId) {
     let Err(LedgerError::Corrupt(why)) = answer else { panic!("{answer:?}") };
     assert!(why.contains(&format!(":{{{shard}}}:shard")), "{why}");
 }

@@ -157,14 +157,14 @@ pub(super) async fn check_every_fact<W: World>(world: &W) {
 }
 
 /// A server of our own, which can be killed, behind a way on which accidents happen.
-struct OwnRedis {
+pub(super) struct OwnRedis {
     redis: Redis,
-    server: Mutex<Server>,
-    proxy: Proxy,
+    pub(super) server: Mutex<Server>,
+    pub(super) proxy: Proxy,
 }
 
 impl OwnRedis {
-    async fn new() -> OwnRedis {
+    pub(super) async fn new() -> OwnRedis {
         let server = Server::durable().await;
         let proxy = Proxy::to(server.port()).await;
         let redis = Redis::new(to(&proxy.url()), vec![server.url()]);

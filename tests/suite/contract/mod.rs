@@ -3,4 +3,6 @@
 mod ledger;
 mod ledger_in_memory;
 mod ledger_in_redis;
+mod redis_crashes;
+mod redis_refusals;
 mod redis_server;
