@@ -1,3 +1,4 @@
-//! Everything that is tested from outside the library, in one binary.
+//! Everything that is tested from outside the code, in one binary.
 
+mod contract;
 mod tidy;
