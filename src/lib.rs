@@ -3,3 +3,4 @@
 pub mod ingest;
 pub mod invoice;
 pub mod persist;
+pub mod publish;

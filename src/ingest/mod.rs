@@ -1,1 +1,3 @@
 //! Usage comes in: what is read, and in which dialects.
+
+pub mod log;
