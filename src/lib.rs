@@ -4,3 +4,4 @@ pub mod ingest;
 pub mod invoice;
 pub mod persist;
 pub mod publish;
+pub mod shard;

@@ -4,6 +4,8 @@
 //! the bytes of many records lie in one [`Arena`], which is handed over whole, so a record costs no allocation of
 //! its own. What the bytes mean is none of this module's business.
 
+pub mod merge;
+
 use crate::persist::ShardId;
 use siphasher::sip::SipHasher13;
 use std::fmt;
@@ -199,6 +201,11 @@ impl Run {
         self.arena.start_of(self.to) - self.arena.start_of(self.from)
     }
 
+    /// What it weighs in memory: its bytes and its share of the index.
+    pub fn weight_bytes(&self) -> usize {
+        self.bytes() + self.len() * size_of::<Entry>()
+    }
+
     /// Whether a record in the arena bears the time its producer gave it, not the time it was appended.
     pub fn has_producer_time(&self) -> bool {
         self.arena.producer_time
@@ -238,6 +245,11 @@ pub struct Record<'a> {
 }
 
 impl Record<'_> {
+    /// Of key, value and headers.
+    pub fn bytes(&self) -> usize {
+        self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + self.headers.0.len()
+    }
+
     /// The same for the same key, value and headers, whenever and wherever they were written.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = SipHasher13::new_with_keys(0x6772_6163_656c_696e, 0x6520_7265_636f_7264);
@@ -334,10 +346,6 @@ pub enum Stamp {
 }
 
 impl Arena {
-    pub fn with_capacity(bytes: usize, records: usize) -> Arena {
-        Arena { bytes: Vec::with_capacity(bytes), entries: Vec::with_capacity(records), producer_time: false }
-    }
-
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -351,9 +359,10 @@ impl Arena {
         self.bytes.len()
     }
 
-    /// What it takes in memory.
-    pub fn footprint_bytes(&self) -> usize {
-        self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
+    /// Makes room for records that are about to come.
+    pub fn reserve(&mut self, bytes: usize, records: usize) {
+        self.bytes.reserve(bytes);
+        self.entries.reserve(records);
     }
 
     /// Adds a record. Offsets must grow.
@@ -403,8 +412,10 @@ impl Arena {
     fn record(&self, log: LogName, n: u32) -> Record<'_> {
         let entry = &self.entries[n as usize];
         let rest = &self.bytes[entry.start as usize..];
-        let (key, rest) = if entry.key_len == NONE { (None, rest) } else { cut(rest, entry.key_len as usize) };
-        let (value, rest) = if entry.value_len == NONE { (None, rest) } else { cut(rest, entry.value_len as usize) };
+        let (key, rest) =
+            if entry.key_len == NONE { (None, rest) } else { cut(rest, entry.key_len as usize) };
+        let (value, rest) =
+            if entry.value_len == NONE { (None, rest) } else { cut(rest, entry.value_len as usize) };
         Record {
             log,
             offset: Offset(entry.offset),
@@ -448,7 +459,10 @@ impl fmt::Display for LogError {
                 )
             }
             LogError::OutOfRange { log, wanted, end, .. } => {
-                write!(f, "the {log} log ends at {end}, but was read up to {wanted}: it lost its tail or was made anew")
+                write!(
+                    f,
+                    "the {log} log ends at {end}, but was read up to {wanted}: it lost its tail or was made anew"
+                )
             }
             LogError::Gone { log, why } => write!(f, "the {log} log is not there: {why}"),
             LogError::Denied { log, why } => write!(f, "the {log} log may not be read: {why}"),

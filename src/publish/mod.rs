@@ -62,7 +62,9 @@ impl fmt::Display for NoticeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NoticeError::Unavailable(why) => write!(f, "the notice log does not answer: {why}"),
-            NoticeError::Refused { topic, partition, why } => write!(f, "{topic}/{partition} takes no notice: {why}"),
+            NoticeError::Refused { topic, partition, why } => {
+                write!(f, "{topic}/{partition} takes no notice: {why}")
+            }
         }
     }
 }
