@@ -5,3 +5,5 @@ pub mod console;
 pub mod ingest;
 pub mod invoice;
 pub mod persist;
+pub mod publish;
+pub mod shard;

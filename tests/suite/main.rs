@@ -1,4 +1,5 @@
 //! Everything that is tested from outside the code, in one binary.
 
 mod contract;
+mod live;
 mod tidy;
