@@ -2,5 +2,5 @@
 
 pub mod instant;
 pub mod quantity;
-mod text;
+pub(crate) mod text;
 pub mod usage;
