@@ -168,14 +168,14 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     pub(crate) fn next_in(&mut self, closing: u8, is_first: bool) -> Result<bool, Malformed> {
         self.skip_blanks();
+        if !is_first && self.pass(b',') {
+            self.skip_blanks();
+            return Ok(true);
+        }
         if self.pass(closing) {
             return Ok(false);
         }
-        if !is_first {
-            self.expect(b',')?;
-            self.skip_blanks();
-        }
-        Ok(true)
+        if is_first { Ok(true) } else { Err(Malformed) }
     }
 
     fn rest_of_word(&mut self, rest: &str, kind: TokenKind) -> Result<TokenKind, Malformed> {
