@@ -2,19 +2,23 @@
 
 use crate::invoice::usage::{EventId, Malformed, UsageEvent, Whose};
 
-use super::dialect::Understood;
+use super::content::condense_content;
 use super::envelope::Envelope;
 
 pub(super) fn read<'a>(envelope: &mut Envelope<'a>) -> Result<UsageEvent<'a>, Malformed> {
+    let code = envelope.text(envelope.code)?.ok_or(Malformed)?;
+    let happened_at = envelope.instant(envelope.timestamp)?;
     let properties = envelope.properties.take()?;
-    let understood = Understood {
+    let (precise_amount, amount) = envelope.value(envelope.precise_total_amount_cents);
+    Ok(UsageEvent {
         id: envelope.text(envelope.transaction_id)?.map(EventId::One),
         whose: Whose::Subscription(envelope.text(envelope.external_subscription_id)?.ok_or(Malformed)?),
-        code: envelope.text(envelope.code)?.ok_or(Malformed)?,
-        happened_at: envelope.instant(envelope.timestamp)?,
-    };
-    let (precise_amount, compact) = envelope.value(envelope.precise_total_amount_cents);
-    Ok(understood.into_event(properties, precise_amount, &compact))
+        content: condense_content(&code, happened_at, &properties, &amount),
+        code,
+        happened_at,
+        properties: properties.members,
+        precise_amount,
+    })
 }
 
 #[cfg(test)]
