@@ -288,3 +288,15 @@ mod tests {
         }
     }
 }
+
+impl From<crate::catalog::settings::Format> for Format {
+    fn from(format: crate::catalog::settings::Format) -> Format {
+        use crate::catalog::settings::Format as Setting;
+        match format {
+            Setting::Lago => Format::Lago,
+            Setting::Stripe => Format::Stripe,
+            Setting::CloudEvents => Format::CloudEvents,
+            Setting::Auto => Format::Auto,
+        }
+    }
+}

@@ -144,7 +144,7 @@ impl<'a> Reader<'a> {
             TokenKind::Null => Value::Null,
             TokenKind::False => Value::Bool(false),
             TokenKind::True => Value::Bool(true),
-            TokenKind::Number => Value::Number(self.raw(token)),
+            TokenKind::Number => Value::Number(self.raw(token).into()),
             TokenKind::Text | TokenKind::EscapedText => Value::Text(self.text_of(token)),
             TokenKind::List | TokenKind::Object => Value::Nested,
         }

@@ -1,9 +1,13 @@
 //! Usage comes in: what is read, and in which dialects.
 
+pub mod command;
+pub mod dialect;
+pub mod json;
+pub mod kafka;
+pub mod log;
+
 mod cloudevents;
 mod content;
-pub mod dialect;
 mod envelope;
-pub mod json;
 mod lago;
 mod stripe;

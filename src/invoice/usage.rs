@@ -158,37 +158,41 @@ mod tests {
 
     use super::*;
 
+    fn number(text: &str) -> Value<'_> {
+        Value::Number(Cow::Borrowed(text))
+    }
+
     fn check_text(value: Value, text: Option<&str>) {
         assert_eq!(value.as_text().as_deref(), text, "{value:?}");
     }
 
     #[test]
     fn a_number_is_the_same_text_in_every_spelling() {
-        for number in ["5", "5.0", "5.000", "0.5e1", "50E-1", "5e0"] {
-            check_text(Value::Number(number), Some("5"));
+        for spelling in ["5", "5.0", "5.000", "0.5e1", "50E-1", "5e0"] {
+            check_text(number(spelling), Some("5"));
         }
-        for number in ["-0", "0.0", "-0.0e5", "0e99999999999999999999"] {
-            check_text(Value::Number(number), Some("0"));
+        for spelling in ["-0", "0.0", "-0.0e5", "0e99999999999999999999"] {
+            check_text(number(spelling), Some("0"));
         }
-        check_text(Value::Number("1e3"), Some("1000"));
-        check_text(Value::Number("1000"), Some("1000"));
-        check_text(Value::Number("-12.340"), Some("-12.34"));
-        check_text(Value::Number("12.34"), Some("12.34"));
-        check_text(Value::Number("1e-3"), Some("0.001"));
-        check_text(Value::Number("-120e-3"), Some("-0.12"));
+        check_text(number("1e3"), Some("1000"));
+        check_text(number("1000"), Some("1000"));
+        check_text(number("-12.340"), Some("-12.34"));
+        check_text(number("12.34"), Some("12.34"));
+        check_text(number("1e-3"), Some("0.001"));
+        check_text(number("-120e-3"), Some("-0.12"));
     }
 
     #[test]
     fn a_number_too_long_to_write_out_keeps_an_exponent() {
-        check_text(Value::Number("1e63"), Some(&format!("1{}", "0".repeat(63))));
-        check_text(Value::Number(&format!("1{}", "0".repeat(63))), Some(&format!("1{}", "0".repeat(63))));
-        check_text(Value::Number("1e64"), Some("1e64"));
-        check_text(Value::Number(&format!("1{}", "0".repeat(64))), Some("1e64"));
-        check_text(Value::Number("-1.50e400"), Some("-15e399"));
-        check_text(Value::Number("1e-63"), Some(&format!("0.{}1", "0".repeat(62))));
-        check_text(Value::Number("1e-64"), Some("1e-64"));
-        check_text(Value::Number("10e99999999999999999999"), Some("1e100000000000000000000"));
-        check_text(Value::Number("1e-99999999999999999999"), Some("1e-99999999999999999999"));
+        check_text(number("1e63"), Some(&format!("1{}", "0".repeat(63))));
+        check_text(number(&format!("1{}", "0".repeat(63))), Some(&format!("1{}", "0".repeat(63))));
+        check_text(number("1e64"), Some("1e64"));
+        check_text(number(&format!("1{}", "0".repeat(64))), Some("1e64"));
+        check_text(number("-1.50e400"), Some("-15e399"));
+        check_text(number("1e-63"), Some(&format!("0.{}1", "0".repeat(62))));
+        check_text(number("1e-64"), Some("1e-64"));
+        check_text(number("10e99999999999999999999"), Some("1e100000000000000000000"));
+        check_text(number("1e-99999999999999999999"), Some("1e-99999999999999999999"));
     }
 
     #[test]
@@ -204,7 +208,7 @@ mod tests {
     #[test]
     fn only_numbers_and_texts_are_quantities() {
         assert_eq!(Value::Text("1.5".into()).as_quantity(), Some(Quantity(1_500_000_000_000)));
-        assert_eq!(Value::Number("15e-1").as_quantity(), Some(Quantity(1_500_000_000_000)));
+        assert_eq!(number("15e-1").as_quantity(), Some(Quantity(1_500_000_000_000)));
         for value in [Value::Text("15e-1".into()), Value::Bool(true), Value::Null, Value::Nested] {
             assert_eq!(value.as_quantity(), None, "{value:?}");
         }
