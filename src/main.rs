@@ -3,10 +3,15 @@
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+use graceline::config::Config;
 use graceline::console::simulate::{self, BadLine, SimulateError};
+use graceline::console::{http, run};
 use graceline::invoice::instant::Instant;
+use graceline::persist::redis::RedisStore;
+use graceline::shard::health::Health;
 
 #[derive(Parser)]
 #[command(name = "graceline", version, about = "A stream processor for usage-based billing")]
@@ -17,6 +22,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// The processor. Any number of instances share the work.
+    Run {
+        /// The configuration; what it doesn't say has its default, and the environment goes before it.
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
     /// Runs the books over a file of JSON lines: no broker, no store, no clock but the file's.
     Simulate {
         /// The file, or `-` for the standard input.
@@ -36,8 +47,51 @@ fn read_instant(text: &str) -> Result<Instant, String> {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Run { config } => run_processor(config.as_deref()),
         Command::Simulate { file, until, books } => run_simulation(&file, until, books),
     }
+}
+
+fn run_processor(path: Option<&std::path::Path>) -> ExitCode {
+    let config = match Config::load(path, std::env::vars()) {
+        Ok(config) => config,
+        Err(problems) => {
+            for problem in problems {
+                eprintln!("graceline: {problem}");
+            }
+            return ExitCode::from(2);
+        }
+    };
+    tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(tracing::Level::INFO).init();
+    let runtime = tokio::runtime::Runtime::new().expect("a process can start threads");
+    match runtime.block_on(start_processor(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("graceline: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start_processor(config: Config) -> Result<(), String> {
+    let store = RedisStore::new(&config.redis).map_err(|error| error.to_string())?;
+    let health = Arc::new(Health::default());
+    if let Some(listen) = &config.http_listen {
+        http::serve(listen, health.clone()).await?;
+    }
+    let settings = config.settings().clone();
+    let plant = run::Plant {
+        topics: config.topic_names(settings.dialect),
+        to: run::destinations(&config),
+        rules: config.topic_rules(),
+        pace: run::pace(&config.shard),
+        kafka: config.kafka,
+        store,
+        settings,
+        health,
+        has_topics: false,
+    };
+    run::run(plant, run::stop_at_signals()).await
 }
 
 fn run_simulation(file: &std::path::Path, until: Option<Instant>, books: bool) -> ExitCode {

@@ -367,6 +367,19 @@ impl Books {
         }
     }
 
+    /// Gives up usage that is parked for a subscription which turns out to be another shard's.
+    pub fn release_parked(&mut self, subscription: &str) -> Vec<Held> {
+        let numbers = self.parked_for.get(subscription).cloned().unwrap_or_default();
+        let mut released = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            let held = self.unpark(number).expect("what is listed as parked is parked");
+            self.free_id(held.id_hash);
+            self.fates.parked -= 1;
+            released.push(held);
+        }
+        released
+    }
+
     fn unpark(&mut self, number: u64) -> Option<Held> {
         let held = self.parked.remove(&number)?;
         self.keeping.mark_parked(number);
@@ -665,6 +678,7 @@ fn hold(
         key: record.key.map(<[u8]>::to_vec),
         value: record.value.to_vec(),
         headers: record.headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect(),
+        place: (record.place.topic.to_owned(), record.place.partition, record.place.offset),
     }
 }
 

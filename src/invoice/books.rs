@@ -447,6 +447,8 @@ pub struct Held {
     pub key: Option<Vec<u8>>,
     pub value: Vec<u8>,
     pub headers: Vec<(String, Vec<u8>)>,
+    /// Where it stood first: topic, partition, offset.
+    pub place: (String, u32, u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -574,6 +576,24 @@ impl Books {
     /// What is to be told since it was last asked for, in order.
     pub fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
+    }
+
+    /// What is to be told and hasn't been asked for.
+    pub fn notices_mut(&mut self) -> &mut Vec<Notice> {
+        &mut self.notices
+    }
+
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    pub fn knows_subscription(&self, external_id: &str) -> bool {
+        self.subscriptions.find(external_id).is_some()
+    }
+
+    /// How many drafts there are, and how many records of usage are parked.
+    pub fn open_counts(&self) -> (usize, usize) {
+        (self.drafts.len(), self.parked.len())
     }
 
     pub fn fates(&self) -> Fates {

@@ -601,6 +601,7 @@ pub struct HeldText {
     value: BytesText,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     headers: Vec<(String, BytesText)>,
+    place: (String, u32, u64),
 }
 
 /// Bytes as text, or in hexadecimal digits where they are none.
@@ -642,6 +643,7 @@ impl HeldText {
             key: held.key.as_deref().map(BytesText::of),
             value: BytesText::of(&held.value),
             headers: held.headers.iter().map(|(name, value)| (name.clone(), BytesText::of(value))).collect(),
+            place: held.place.clone(),
         }
     }
 
@@ -655,6 +657,7 @@ impl HeldText {
             key: self.key.map(BytesText::read),
             value: self.value.read(),
             headers: self.headers.into_iter().map(|(name, value)| (name, value.read())).collect(),
+            place: self.place,
         }
     }
 }

@@ -1,0 +1,154 @@
+//! `graceline run`: the processor.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use crate::catalog::settings::Dialect;
+use crate::config::{Config, ShardSettings};
+use crate::invoice::notice::Event;
+use crate::ingest::kafka::admin::TopicAdmin;
+use crate::ingest::kafka::KafkaLog;
+use crate::ingest::kafka::membership::Membership;
+use crate::ingest::kafka::settings::KafkaSettings;
+use crate::persist::Store;
+use crate::publish::kafka::KafkaNotices;
+use crate::shard::crew::Crew;
+use crate::shard::health::Health;
+use crate::shard::outbox::Destinations;
+use crate::shard::topics::{Rules, TopicNames};
+use crate::shard::wheel::{Pace, World};
+
+/// What a processor is made of, whichever broker and store it works with.
+pub struct Plant<S> {
+    pub kafka: KafkaSettings,
+    pub topics: TopicNames,
+    pub to: Destinations,
+    pub rules: Rules,
+    pub store: S,
+    pub settings: crate::catalog::settings::Settings,
+    pub pace: Pace,
+    pub health: Arc<Health>,
+    /// The broker has no topics to be made or looked at: it was started with them.
+    pub has_topics: bool,
+}
+
+/// Where the notices of this configuration go.
+pub fn destinations(config: &Config) -> Destinations {
+    let mut webhooks = BTreeMap::new();
+    for dialect in [Dialect::Graceline, Dialect::Lago, Dialect::Stripe, Dialect::Hyperline] {
+        for event in Event::ALL {
+            let name = event.name(dialect);
+            webhooks.insert(name.to_owned(), Arc::from(config.webhook_topic(name)));
+        }
+    }
+    let names = config.topic_names(config.settings().dialect);
+    Destinations {
+        webhooks,
+        usage_rejected: Arc::from(names.usage_rejected),
+        billing_rejected: Arc::from(names.billing_rejected),
+    }
+}
+
+pub fn pace(settings: &ShardSettings) -> Pace {
+    Pace {
+        records_max: settings.batch_records_max,
+        bytes_max: settings.batch_bytes_max,
+        wait_max: Duration::from_millis(settings.commit_interval_ms),
+    }
+}
+
+/// How long a processor takes at most to finish what it has begun.
+const DRAIN_MAX: Duration = Duration::from_secs(8);
+
+/// Works until a signal or `stop` ends it.
+pub async fn run<S: Store>(plant: Plant<S>, stop: watch::Receiver<bool>) -> Result<(), String> {
+    let shards = prepare_topics(&plant).await?;
+    let clock: Arc<dyn Fn() -> i64 + Send + Sync> = Arc::new(now_ms);
+    let usage = KafkaLog::start(&plant.kafka, &plant.topics.logs(), clock.clone())?;
+    let notices = KafkaNotices::start(&plant.kafka, &plant.topics.outputs())?;
+    let names = plant.topics.logs();
+    let world = World {
+        store: plant.store,
+        usage: Arc::new(usage),
+        notices: Arc::new(notices),
+        clock,
+        settings: plant.settings,
+        topics: crate::ingest::log::PerLog::from_fn(|log| Arc::from(names[log].as_str())),
+        to: plant.to,
+        health: plant.health,
+        pace: plant.pace,
+    };
+    let (membership, mut changes) = Membership::join(&plant.kafka, &plant.topics.usage)?;
+    let mut crew = Crew::new(Arc::new(world), shards);
+    info!(shards, group = plant.kafka.group, "Joined the group.");
+    crew.work(&mut changes, stop).await;
+    info!("Finishing what was begun.");
+    crew.finish(DRAIN_MAX).await;
+    let _ = tokio::time::timeout(Duration::from_secs(2), membership.leave()).await;
+    Ok(())
+}
+
+/// Makes what is missing, and says what is wrong with the rest; the number of shards is the usage topic's.
+async fn prepare_topics<S>(plant: &Plant<S>) -> Result<u32, String> {
+    if plant.has_topics {
+        return Ok(plant.kafka.partitions);
+    }
+    let admin = TopicAdmin::new(&plant.kafka)?;
+    let topics = plant.topics.all();
+    let mut has_said = false;
+    let findings = loop {
+        match admin.prepare(&topics, &plant.rules).await {
+            Ok(findings) => break findings,
+            Err(why) if !has_said => {
+                warn!(why, "The brokers can't be asked about topics; trying again.");
+                has_said = true;
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
+    let mut errors = 0;
+    for finding in findings {
+        if finding.error {
+            errors += 1;
+            error!("{}", finding.line);
+        } else {
+            warn!("{}", finding.line);
+        }
+    }
+    if errors > 0 {
+        return Err(format!("{errors} of the topics can't serve; see above"));
+    }
+    admin.shards(&plant.topics.usage).await
+}
+
+/// The wall clock; the only place where the processor looks at it.
+#[allow(clippy::disallowed_methods, reason = "time comes into the program here, and nowhere else")]
+pub fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+/// Becomes true at the first SIGTERM or interrupt; the second one ends the process at once.
+pub fn stop_at_signals() -> watch::Receiver<bool> {
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        let mut terminate = signal(SignalKind::terminate()).expect("a process can watch signals");
+        let mut interrupt = signal(SignalKind::interrupt()).expect("a process can watch signals");
+        for count in 0.. {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if count > 0 {
+                std::process::exit(130);
+            }
+            let _ = sender.send(true);
+        }
+    });
+    receiver
+}

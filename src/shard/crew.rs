@@ -1,0 +1,163 @@
+//! The crew: one wheel for each shard that the group gives to this process, and what happens when one stops.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use super::health::State;
+use super::territory::Territory;
+use super::wheel::{Stop, Wheel, World};
+use crate::ingest::kafka::membership::Change;
+use crate::ingest::log::UsageLog;
+use crate::persist::{ShardId, Store, Token};
+use crate::publish::NoticeLog;
+
+/// The wheels of this process.
+pub struct Crew<S, U, N> {
+    world: Arc<World<S, U, N>>,
+    shards: u32,
+    wheels: BTreeMap<ShardId, Working>,
+}
+
+struct Working {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+/// How long a shard waits before it tries again: soon at first, then every other second.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+impl<S, U, N> Crew<S, U, N>
+where
+    S: Store,
+    U: UsageLog + 'static,
+    U::Feed: 'static,
+    N: NoticeLog + 'static,
+{
+    pub fn new(world: Arc<World<S, U, N>>, shards: u32) -> Crew<S, U, N> {
+        Crew { world, shards, wheels: BTreeMap::new() }
+    }
+
+    /// Follows what the group decides until it is asked to stop; then every shard finishes what it has begun.
+    pub async fn work(&mut self, changes: &mut mpsc::UnboundedReceiver<Change>, mut stop: watch::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                change = changes.recv() => match change {
+                    Some(Change::Assigned(shards)) => shards.into_iter().for_each(|shard| self.start(shard)),
+                    Some(Change::Revoked(handover)) => {
+                        self.give_up(&handover.shards, handover.limit).await;
+                        drop(handover);
+                    }
+                    Some(Change::Lost(shards)) => self.abandon(&shards),
+                    Some(Change::Failing(why)) => warn!(why, "The group can't be joined at the moment."),
+                    None => return,
+                },
+                _ = stop.changed() => return,
+            }
+        }
+    }
+
+    /// Lets every shard finish.
+    pub async fn finish(&mut self, limit: Duration) {
+        let shards: Vec<ShardId> = self.wheels.keys().copied().collect();
+        self.give_up(&shards, limit).await;
+    }
+
+    pub fn start(&mut self, shard: ShardId) {
+        self.abandon(&[shard]);
+        let (stop, asked) = watch::channel(false);
+        let territory = Territory { shard, shards: self.shards };
+        let task = tokio::spawn(keep_turning(self.world.clone(), territory, asked));
+        self.wheels.insert(shard, Working { stop, task });
+    }
+
+    async fn give_up(&mut self, shards: &[ShardId], limit: Duration) {
+        let mut leaving = Vec::new();
+        for shard in shards {
+            if let Some(working) = self.wheels.remove(shard) {
+                let _ = working.stop.send(true);
+                leaving.push((*shard, working.task));
+            }
+        }
+        let deadline = tokio::time::Instant::now() + limit;
+        for (shard, mut task) in leaving {
+            // What doesn't finish in time is abandoned: the next owner reads it again.
+            if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
+                task.abort();
+                warn!(shard = shard.0, "Abandoned the shard: it did not finish in time.");
+            } else {
+                info!(shard = shard.0, "Handed the shard over.");
+            }
+            self.world.health.remove(shard);
+        }
+    }
+
+    fn abandon(&mut self, shards: &[ShardId]) {
+        for shard in shards {
+            if let Some(working) = self.wheels.remove(shard) {
+                working.task.abort();
+                self.world.health.remove(*shard);
+            }
+        }
+    }
+}
+
+/// Opens a shard and turns its wheel, again and again until it is asked to stop or something is wrong for good.
+async fn keep_turning<S, U, N>(world: Arc<World<S, U, N>>, territory: Territory, stop: watch::Receiver<bool>)
+where
+    S: Store,
+    U: UsageLog + 'static,
+    U::Feed: 'static,
+    N: NoticeLog + 'static,
+{
+    let shard = territory.shard;
+    let mut pause = FIRST_PAUSE;
+    let mut last_reason = String::new();
+    loop {
+        let begun = tokio::time::Instant::now();
+        let outcome = match Wheel::open(world.clone(), territory, new_token()).await {
+            Ok(wheel) => wheel.run(stop.clone()).await,
+            Err(stop) => stop,
+        };
+        if begun.elapsed() > LONGEST_PAUSE * 2 {
+            pause = FIRST_PAUSE;
+        }
+        let reason = match outcome {
+            Stop::Asked => return,
+            Stop::Broken(why) => {
+                error!(shard = shard.0, why, "The shard stands still until someone has looked.");
+                world.health.set(shard, State::Stopped(why));
+                return;
+            }
+            Stop::Fenced => "another owner has taken the shard over".to_owned(),
+            Stop::Unavailable(why) => why,
+        };
+        if reason != last_reason {
+            warn!(shard = shard.0, why = reason, "The shard waits and tries again.");
+            last_reason = reason.clone();
+        }
+        world.health.set(shard, State::Stopped(reason));
+        let mut stop = stop.clone();
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = stop.changed() => {}
+        }
+        if *stop.borrow() {
+            return;
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// 128 bits that nobody has drawn before.
+fn new_token() -> Token {
+    use ring::rand::{SecureRandom, SystemRandom};
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).expect("the system gives random bytes");
+    Token(u128::from_be_bytes(bytes))
+}

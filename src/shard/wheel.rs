@@ -1,0 +1,718 @@
+//! The wheel: reads a batch, decides it, commits it, announces it, and reads the next one meanwhile.
+//!
+//! Nothing is announced before it is durable. While one batch is being committed the next one is read and decided in
+//! memory; if the commit fails, all of it is thrown away and the books are opened again from the ledger.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant as Monotonic};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tracing::{debug, info, warn};
+
+use super::health::{Gauges, Health, State};
+use super::outbox::{self, Destinations, Numbers};
+use super::territory::{Directory, Part, Territory};
+use crate::catalog::Record;
+use crate::catalog::settings::Settings;
+use crate::ingest::command::read_command;
+use crate::ingest::dialect::read_usage;
+use crate::ingest::log::{self, Feed, Limits, LogError, LogName, Offset, PerLog, Positions, UsageLog};
+use crate::invoice::books::{Books, CommandRecord, Input, Place, UsageRecord};
+use crate::invoice::instant::Instant;
+use crate::invoice::keep::Contents;
+use crate::invoice::notice::Topic;
+use crate::invoice::usage::Malformed;
+use crate::persist::{CommitNo, Ledger, LedgerError, ShardId, Store, Token, Write};
+use crate::publish::{self, NoticeError, NoticeLog};
+
+/// The wall clock, in milliseconds since 1970.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// What every shard of a process shares.
+pub struct World<S, U, N> {
+    pub store: S,
+    pub usage: Arc<U>,
+    pub notices: Arc<N>,
+    pub clock: Clock,
+    pub settings: Settings,
+    pub topics: PerLog<Arc<str>>,
+    pub to: Destinations,
+    pub health: Arc<Health>,
+    pub pace: Pace,
+}
+
+/// How much a batch may hold, and how long the wheel waits for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    pub records_max: usize,
+    pub bytes_max: usize,
+    pub wait_max: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { records_max: 100_000, bytes_max: 48 << 20, wait_max: Duration::from_millis(15) }
+    }
+}
+
+/// Why a shard stands still.
+#[derive(Debug)]
+pub enum Stop {
+    /// Somebody asked for it, and everything decided is committed.
+    Asked,
+    /// Another owner has it.
+    Fenced,
+    /// Something is away: try again.
+    Unavailable(String),
+    /// Something is wrong: stay stopped until someone has looked.
+    Broken(String),
+}
+
+impl From<LedgerError> for Stop {
+    fn from(error: LedgerError) -> Stop {
+        match error {
+            LedgerError::Unavailable(why) => Stop::Unavailable(format!("ledger: {why}")),
+            LedgerError::Fenced => Stop::Fenced,
+            LedgerError::Corrupt(why) => Stop::Broken(format!("ledger: {why}")),
+        }
+    }
+}
+
+impl From<LogError> for Stop {
+    fn from(error: LogError) -> Stop {
+        match error {
+            LogError::Unavailable(why) => Stop::Unavailable(why),
+            other => Stop::Broken(other.to_string()),
+        }
+    }
+}
+
+impl From<NoticeError> for Stop {
+    fn from(error: NoticeError) -> Stop {
+        match error {
+            NoticeError::Unavailable(why) => Stop::Unavailable(why),
+            refused => Stop::Broken(refused.to_string()),
+        }
+    }
+}
+
+/// What a shard keeps of itself beside its books.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Standing {
+    schema: u32,
+    shards: u32,
+    positions: [u64; 5],
+    /// The fingerprint of the last record applied from each log: it tells the log from one that was made anew.
+    fingerprints: [Option<u64>; 5],
+    numbers: Numbers,
+    /// The commits whose notices may not be out yet.
+    outbox: (u64, u64),
+    directory: u64,
+    /// The last number of each shard's records that were sent to this one.
+    received: Vec<(u32, u64)>,
+    books: Contents,
+}
+
+const SCHEMA: u32 = 1;
+
+/// A shard at work.
+pub struct Wheel<S: Store, U: UsageLog, N> {
+    world: Arc<World<S, U, N>>,
+    territory: Territory,
+    gauges: Arc<Gauges>,
+    ledger: Option<S::Ledger>,
+    commit: CommitNo,
+    books: Books,
+    directory: Directory,
+    feed: U::Feed,
+    standing: Standing,
+    /// The commit under way.
+    committing: Option<(Decided, Committing<S>)>,
+    /// What the next commit will announce.
+    decided: Option<Decided>,
+    letters: mpsc::UnboundedSender<(u64, Vec<publish::Notice>)>,
+    sent: watch::Receiver<Sent>,
+    tick: Option<(Instant, Positions)>,
+    has_changed: bool,
+}
+
+type Committing<S> = JoinHandle<(<S as Store>::Ledger, Result<(), LedgerError>)>;
+
+/// Notices that go out when their commit is durable.
+struct Decided {
+    outbox: u64,
+    notices: Vec<publish::Notice>,
+    forgets: Vec<String>,
+    begun: Monotonic,
+}
+
+/// How far the notices are out, or why they aren't.
+#[derive(Clone, Debug)]
+enum Sent {
+    UpTo(u64),
+    Refused(String),
+}
+
+impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
+    /// Takes a shard over: claims it, opens its books, and goes on where the last commit ended.
+    pub async fn open(world: Arc<World<S, U, N>>, territory: Territory, token: Token) -> Result<Wheel<S, U, N>, Stop> {
+        let shard = territory.shard;
+        world.health.set(shard, State::Opening);
+        let mut ledger = world.store.ledger(shard);
+        let claim = ledger.claim(token).await?;
+        let standing = read_standing(claim.record.as_deref(), &territory)?;
+        let (books, directory) = open_books(&mut ledger, &world.settings, standing.as_ref()).await?;
+        let from = PerLog::from_fn(|log| standing.as_ref().map(|standing| Offset(standing.positions[log as usize])));
+        let mut feed = world.usage.open(shard, from).await?;
+        if let Some(standing) = &standing {
+            check_fingerprints(&mut feed, standing).await?;
+        }
+        let standing = standing.unwrap_or_else(|| Standing {
+            schema: SCHEMA,
+            shards: territory.shards,
+            positions: [0; 5],
+            fingerprints: [None; 5],
+            numbers: Numbers::default(),
+            outbox: (0, 0),
+            directory: 0,
+            received: Vec::new(),
+            books: books.contents(),
+        });
+        let pending = pending_letters(&mut ledger, &standing, world.notices.as_ref(), &territory).await?;
+        let (letters, queue) = mpsc::unbounded_channel();
+        let (report, sent) = watch::channel(Sent::UpTo(standing.outbox.0));
+        tokio::spawn(send_letters(world.notices.clone(), queue, report));
+        for letter in pending {
+            let _ = letters.send(letter);
+        }
+        let gauges = world.health.gauges(shard);
+        info!(shard = shard.0, commit = claim.commit.0, "Opened the shard.");
+        world.health.set(shard, State::Running);
+        Ok(Wheel {
+            world,
+            territory,
+            gauges,
+            ledger: Some(ledger),
+            commit: claim.commit,
+            books,
+            directory,
+            feed,
+            standing,
+            committing: None,
+            decided: None,
+            letters,
+            sent,
+            tick: None,
+            has_changed: false,
+        })
+    }
+
+    /// Turns until it is asked to stop, or can't go on.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Stop {
+        loop {
+            if *stop.borrow_and_update() {
+                return match self.finish().await {
+                    Ok(()) => Stop::Asked,
+                    Err(stop) => stop,
+                };
+            }
+            if let Err(stop) = self.turn().await {
+                return stop;
+            }
+        }
+    }
+
+    /// One batch: read and decided while the one before it is being committed.
+    async fn turn(&mut self) -> Result<(), Stop> {
+        if let Sent::Refused(why) = &*self.sent.borrow() {
+            return Err(Stop::Broken(why.clone()));
+        }
+        let pace = self.world.pace;
+        let limits = Limits { records_max: pace.records_max, bytes_max: pace.bytes_max, wait_max: pace.wait_max };
+        let batch = self.feed.next(limits).await?;
+        let is_idle = batch.is_empty();
+        for record in batch.records() {
+            self.take(&record)?;
+        }
+        for log in LogName::ALL {
+            self.standing.positions[log as usize] = batch.read_to[log].0;
+        }
+        self.has_changed |= !is_idle;
+        self.keep_time(&batch.read_to).await?;
+        self.await_commit().await?;
+        self.begin_commit().await?;
+        if is_idle {
+            self.await_commit().await?;
+        }
+        self.gauges.note(&self.books, self.standing.outbox.1 - self.sent_up_to());
+        Ok(())
+    }
+
+    /// Hands what was decided to the ledger and waits for it.
+    async fn finish(&mut self) -> Result<(), Stop> {
+        self.await_commit().await?;
+        self.begin_commit().await?;
+        self.await_commit().await
+    }
+
+    // --- Records ------------------------------------------------------------------------------------------------------
+
+    fn take(&mut self, record: &log::Record<'_>) -> Result<(), Stop> {
+        let at = Instant::from_parts(i128::from(record.appended_ms.div_euclid(1000)), nanos(record.appended_ms));
+        self.standing.fingerprints[record.log as usize] = Some(record.fingerprint());
+        match record.log {
+            LogName::Catalog => self.take_catalog(at, record),
+            LogName::Commands => self.take_command(at, record, None),
+            LogName::Usage => self.take_usage(at, record, None),
+            LogName::Forwarded => self.take_forwarded(at, record)?,
+            LogName::Numbers => {}
+        }
+        self.gauges.records.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn take_catalog(&mut self, at: Instant, record: &log::Record<'_>) {
+        let read = Record::read(record.key, record.value);
+        let part = self.territory.part_in(record.key, &read);
+        match (part, &read) {
+            (Part::Ignores, _) => {}
+            (Part::Notes, Ok(Record::Subscription(subscription))) => {
+                let home = self.territory.home_of(subscription.customer.as_bytes());
+                if self.directory.note(&subscription.external_id, home) {
+                    self.send_parked_on(&subscription.external_id, home);
+                }
+            }
+            (Part::Notes, _) => {}
+            (Part::Follows | Part::Answers, _) => self.decide_catalog(at, record),
+        }
+    }
+
+    /// Decides a catalog record; of refusals only those stay that this shard answers for.
+    fn decide_catalog(&mut self, at: Instant, record: &log::Record<'_>) {
+        let known = self.books.notices_mut().len();
+        self.decide(at, &Input::Catalog { key: record.key, value: record.value, headers: &[] });
+        self.name_source(record, known);
+        let territory = self.territory;
+        let mut place = 0;
+        self.books.notices_mut().retain(|notice| {
+            place += 1;
+            let key = notice.key.as_deref().unwrap_or_default();
+            let is_own_business = key.starts_with(b"customer/") || key.starts_with(b"subscription/");
+            place <= known || notice.topic != Topic::BillingRejected || is_own_business || territory.is_home_of(key)
+        });
+    }
+
+    fn take_usage(&mut self, at: Instant, record: &log::Record<'_>, origin: Option<&Origin>) {
+        let value = record.value.unwrap_or_default();
+        let headers = text_headers(record);
+        let settings = self.books.settings();
+        let mut event = match value.len() <= settings.max_event_bytes {
+            true => read_usage(settings.format.into(), value, &headers),
+            false => Err(Malformed),
+        };
+        let here = Place {
+            topic: &self.world.topics[record.log],
+            partition: self.territory.shard.0,
+            offset: record.offset.0,
+        };
+        let place = origin.map_or(here, Origin::place);
+        if let (Ok(event), Some(origin)) = (&mut event, origin) {
+            event.happened_at.get_or_insert(origin.at);
+        }
+        if let (Ok(event), None) = (&event, origin)
+            && let Some(home) = self.territory.home_of_usage(event, &self.books, &self.directory)
+            && home != self.territory.shard
+        {
+            let origin = Origin { topic: place.topic.to_owned(), partition: place.partition, offset: place.offset, at };
+            self.forward(home, LogName::Usage, record.key, record.value, &headers, &origin);
+            return;
+        }
+        let known = self.books.notices_mut().len();
+        let input = Input::Usage(UsageRecord { key: record.key, value, headers: &headers, place, event });
+        self.books.decide(at.max(self.books.now()), &input);
+        self.name_source(record, known);
+    }
+
+    fn take_command(&mut self, at: Instant, record: &log::Record<'_>, origin: Option<&Origin>) {
+        let value = record.value.unwrap_or_default();
+        let headers = text_headers(record);
+        let command = read_command(value);
+        if origin.is_none()
+            && let Some(home) = self.territory.home_of_command(&command, &self.books, &self.directory)
+            && home != self.territory.shard
+        {
+            let topic = self.world.topics[record.log].to_string();
+            let origin = Origin { topic, partition: self.territory.shard.0, offset: record.offset.0, at };
+            self.forward(home, LogName::Commands, record.key, record.value, &headers, &origin);
+            return;
+        }
+        let known = self.books.notices_mut().len();
+        let input = Input::Command(CommandRecord { key: record.key, value, headers: &headers, command });
+        self.books.decide(at.max(self.books.now()), &input);
+        self.name_source(record, known);
+    }
+
+    fn decide(&mut self, at: Instant, input: &Input<'_>) {
+        self.books.decide(at.max(self.books.now()), input);
+    }
+
+    /// Says of new refusals which record they are about (R20).
+    fn name_source(&mut self, record: &log::Record<'_>, known: usize) {
+        let topic = &self.world.topics[record.log];
+        let partition = if record.log == LogName::Catalog { 0 } else { self.territory.shard.0 };
+        for notice in self.books.notices_mut().iter_mut().skip(known) {
+            let is_refusal = matches!(notice.topic, Topic::UsageRejected | Topic::BillingRejected);
+            if is_refusal && notice.value.as_deref() == record.value && notice.key.as_deref() == record.key {
+                let source = format!("{topic}/{partition}/{}", record.offset);
+                notice.headers.push(("graceline-source".to_owned(), source.into_bytes()));
+            }
+        }
+    }
+
+    // --- Sending on ---------------------------------------------------------------------------------------------------
+
+    /// Sends a record to the shard it belongs to, with the place it stood in.
+    fn forward(
+        &mut self,
+        home: ShardId,
+        log: LogName,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&str, &[u8])],
+        origin: &Origin,
+    ) {
+        let mut sent: Vec<(String, Vec<u8>)> =
+            headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
+        sent.push((ORIGIN_HEADER.to_owned(), origin.to_text(log, self.territory.shard).into_bytes()));
+        sent.push(self.standing.numbers.next_other());
+        let notice = publish::Notice {
+            topic: self.world.topics[LogName::Forwarded].clone(),
+            partition: home.0,
+            key: key.map(<[u8]>::to_vec),
+            value: value.map(<[u8]>::to_vec),
+            headers: sent,
+        };
+        self.decided_notices().push(notice);
+        self.gauges.forwarded.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Usage that was parked here turns out to belong to another shard.
+    fn send_parked_on(&mut self, subscription: &str, home: ShardId) {
+        for held in self.books.release_parked(subscription) {
+            let headers: Vec<(&str, &[u8])> =
+                held.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+            let (topic, partition, offset) = held.place.clone();
+            let origin = Origin { topic, partition, offset, at: held.arrived_at };
+            self.forward(home, LogName::Usage, held.key.as_deref(), Some(&held.value), &headers, &origin);
+        }
+    }
+
+    fn take_forwarded(&mut self, at: Instant, record: &log::Record<'_>) -> Result<(), Stop> {
+        let origin = record.headers.get(ORIGIN_HEADER).and_then(|text| Origin::read(std::str::from_utf8(text).ok()?));
+        let number = record.headers.get(publish::OUTBOX_HEADER);
+        let number = number.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
+        let (Some((log, from, origin)), Some(number)) = (origin, number) else {
+            return Err(Stop::Broken(format!(
+                "record {} of {} was not written by a shard",
+                record.offset, self.world.topics[LogName::Forwarded]
+            )));
+        };
+        // A repeat, from a shard that was stopped in the middle of sending.
+        if !self.is_new_from(from, number) {
+            return Ok(());
+        }
+        match log {
+            LogName::Commands => self.take_command(at, record, Some(&origin)),
+            _ => self.take_usage(at, record, Some(&origin)),
+        }
+        Ok(())
+    }
+
+    fn is_new_from(&mut self, from: u32, number: u64) -> bool {
+        match self.standing.received.iter_mut().find(|(shard, _)| *shard == from) {
+            Some((_, last)) if number <= *last => false,
+            Some((_, last)) => {
+                *last = number;
+                true
+            }
+            None => {
+                self.standing.received.push((from, number));
+                true
+            }
+        }
+    }
+
+    fn decided_notices(&mut self) -> &mut Vec<publish::Notice> {
+        let outbox = self.standing.outbox.1;
+        let decided = self.decided.get_or_insert_with(|| Decided {
+            outbox,
+            notices: Vec::new(),
+            forgets: Vec::new(),
+            begun: Monotonic::now(),
+        });
+        &mut decided.notices
+    }
+
+    // --- Time ---------------------------------------------------------------------------------------------------------
+
+    /// Lets the shard's clock pass what is due, once everything written before that instant has been read.
+    async fn keep_time(&mut self, read_to: &Positions) -> Result<(), Stop> {
+        if let Some((until, ends)) = &self.tick {
+            if LogName::ALL.into_iter().all(|log| read_to[log] >= ends[log]) {
+                let until = *until;
+                self.tick = None;
+                self.decide(until, &Input::Tick);
+                self.has_changed = true;
+            }
+            return Ok(());
+        }
+        let skew = self.books.settings().clock_skew_limit.exact();
+        let now_ms = (self.world.clock)();
+        let now = Instant::from_parts(i128::from(now_ms.div_euclid(1000)), nanos(now_ms));
+        let until = now.minus(skew);
+        if self.books.next_deadline().is_some_and(|due| due <= until) {
+            match self.feed.ends().await {
+                Ok(ends) => self.tick = Some((until, ends)),
+                // Nobody says where the logs end: time doesn't pass.
+                Err(LogError::Unavailable(why)) => debug!(shard = self.territory.shard.0, why, "No tick."),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    // --- Commits ------------------------------------------------------------------------------------------------------
+
+    /// Starts to commit everything decided since the last commit was begun.
+    async fn begin_commit(&mut self) -> Result<(), Stop> {
+        self.address_notices();
+        if !self.has_changed && self.decided.is_none() {
+            return Ok(());
+        }
+        self.has_changed = false;
+        let changes = self.books.take_changes();
+        let mut writes: Vec<Write> = changes.writes.into_iter().map(|(key, bytes)| Write { key, bytes }).collect();
+        let new_homes = self.directory.take_new();
+        if !new_homes.is_empty() {
+            writes.push(Write { key: format!("homes:{}", self.standing.directory), bytes: new_homes });
+            self.standing.directory += 1;
+        }
+        let outbox = self.standing.outbox.1;
+        let mut decided = self.decided.take().unwrap_or_else(|| Decided {
+            outbox,
+            notices: Vec::new(),
+            forgets: Vec::new(),
+            begun: Monotonic::now(),
+        });
+        decided.forgets = changes.forgets;
+        if !decided.notices.is_empty() {
+            writes.push(Write { key: format!("out:{}", decided.outbox), bytes: outbox::to_document(&decided.notices) });
+            self.standing.outbox.1 += 1;
+        }
+        let sent = self.sent_up_to();
+        decided.forgets.extend((self.standing.outbox.0..sent).map(|number| format!("out:{number}")));
+        self.standing.outbox.0 = sent;
+        self.standing.books = self.books.contents();
+        let record = serde_json::to_vec(&self.standing).expect("a shard's standing is plain data");
+        let mut ledger = self.ledger.take().expect("one commit is under way at a time");
+        let expected = self.commit;
+        decided.begun = Monotonic::now();
+        let committing = tokio::spawn(async move {
+            let outcome = ledger.commit(expected, &record, &writes).await;
+            (ledger, outcome)
+        });
+        self.committing = Some((decided, committing));
+        Ok(())
+    }
+
+    /// Waits for the commit under way; then its notices may go out, and what it made needless may go.
+    async fn await_commit(&mut self) -> Result<(), Stop> {
+        let Some((decided, committing)) = self.committing.take() else { return Ok(()) };
+        let (mut ledger, outcome) = committing.await.map_err(|error| Stop::Broken(format!("a commit ended in a panic: {error}")))?;
+        outcome?;
+        self.commit = self.commit.next();
+        self.gauges.committed(decided.begun.elapsed());
+        if !decided.notices.is_empty() {
+            let _ = self.letters.send((decided.outbox, decided.notices));
+        }
+        if !decided.forgets.is_empty() {
+            ledger.forget(&decided.forgets).await?;
+        }
+        self.ledger = Some(ledger);
+        Ok(())
+    }
+
+    fn address_notices(&mut self) {
+        let notices = self.books.take_notices();
+        if notices.is_empty() {
+            return;
+        }
+        let (world, shard) = (self.world.clone(), self.territory.shard);
+        let mut numbers = self.standing.numbers;
+        for notice in notices {
+            if matches!(notice.topic, Topic::UsageRejected | Topic::BillingRejected) {
+                self.gauges.rejected.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+            let addressed = numbers.address(notice, shard, &world.to);
+            self.decided_notices().push(addressed);
+        }
+        self.standing.numbers = numbers;
+    }
+
+    fn sent_up_to(&self) -> u64 {
+        match &*self.sent.borrow() {
+            Sent::UpTo(number) => *number,
+            Sent::Refused(_) => self.standing.outbox.0,
+        }
+    }
+}
+
+/// Sends the notices of each commit in turn; what nobody answers for is sent again.
+async fn send_letters<N: NoticeLog>(
+    log: Arc<N>,
+    mut queue: mpsc::UnboundedReceiver<(u64, Vec<publish::Notice>)>,
+    report: watch::Sender<Sent>,
+) {
+    while let Some((number, notices)) = queue.recv().await {
+        let mut pause = Duration::from_millis(50);
+        loop {
+            match log.append(notices.clone()).await {
+                Ok(()) => break,
+                Err(NoticeError::Unavailable(why)) => {
+                    warn!(why, "Notices wait until somebody answers for them.");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(2));
+                }
+                Err(refused) => {
+                    let _ = report.send(Sent::Refused(refused.to_string()));
+                    return;
+                }
+            }
+        }
+        if report.send(Sent::UpTo(number + 1)).is_err() {
+            return;
+        }
+    }
+}
+
+fn read_standing(record: Option<&[u8]>, territory: &Territory) -> Result<Option<Standing>, Stop> {
+    let Some(record) = record else { return Ok(None) };
+    let standing: Standing = serde_json::from_slice(record)
+        .map_err(|error| Stop::Broken(format!("the shard's record can't be read ({error}): was it written by another version?")))?;
+    if standing.schema != SCHEMA {
+        return Err(Stop::Broken(format!("the shard's record has schema {}, this program knows {SCHEMA}", standing.schema)));
+    }
+    if standing.shards != territory.shards {
+        return Err(Stop::Broken(format!(
+            "the usage topic had {} partitions and has {}: the number can't change; create a topic with {} again, or start anew under another prefix",
+            standing.shards, territory.shards, standing.shards
+        )));
+    }
+    Ok(Some(standing))
+}
+
+async fn open_books<L: Ledger>(
+    ledger: &mut L,
+    settings: &Settings,
+    standing: Option<&Standing>,
+) -> Result<(Books, Directory), Stop> {
+    let mut directory = Directory::default();
+    let Some(standing) = standing else { return Ok((Books::kept(settings.clone()), directory)) };
+    let keys = Books::keys(&standing.books);
+    let documents = ledger.read(&keys).await?;
+    let books = Books::open(settings.clone(), &standing.books, keys.into_iter().zip(documents))
+        .map_err(|unreadable| Stop::Broken(unreadable.0))?;
+    let homes: Vec<String> = (0..standing.directory).map(|number| format!("homes:{number}")).collect();
+    for bytes in ledger.read(&homes).await? {
+        directory.put_back(&bytes.ok_or_else(|| Stop::Broken("a document of the directory is missing".to_owned()))?);
+    }
+    Ok((books, directory))
+}
+
+async fn check_fingerprints<F: Feed>(feed: &mut F, standing: &Standing) -> Result<(), Stop> {
+    for log in LogName::ALL {
+        let position = standing.positions[log as usize];
+        let (Some(known), Some(last)) = (standing.fingerprints[log as usize], position.checked_sub(1)) else { continue };
+        match feed.fingerprint(log, Offset(last)).await? {
+            Some(found) if found != known => {
+                return Err(Stop::Broken(format!(
+                    "the {log} log isn't the one that was read: the record before {position} is another; was the topic created anew?"
+                )));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The notices that were committed and may not be out, without those that the topics hold.
+async fn pending_letters<L: Ledger, N: NoticeLog>(
+    ledger: &mut L,
+    standing: &Standing,
+    notices: &N,
+    territory: &Territory,
+) -> Result<Vec<(u64, Vec<publish::Notice>)>, Stop> {
+    let (first, next) = standing.outbox;
+    if first == next {
+        return Ok(Vec::new());
+    }
+    let published = notices.last(territory.shard).await?;
+    let keys: Vec<String> = (first..next).map(|number| format!("out:{number}")).collect();
+    let mut pending = Vec::new();
+    for (number, bytes) in (first..next).zip(ledger.read(&keys).await?) {
+        let bytes = bytes.ok_or_else(|| Stop::Broken(format!("document out:{number} is missing")))?;
+        let mut letters = outbox::from_document(&bytes)
+            .map_err(|error| Stop::Broken(format!("document out:{number} can't be read: {error}")))?;
+        letters.retain(|notice| notice.partition != territory.shard.0 || !outbox::is_out(notice, &published));
+        pending.push((number, letters));
+    }
+    Ok(pending)
+}
+
+fn nanos(ms: i64) -> u32 {
+    (ms.rem_euclid(1000) * 1_000_000) as u32
+}
+
+fn text_headers<'a>(record: &log::Record<'a>) -> Vec<(&'a str, &'a [u8])> {
+    if record.headers.is_empty() {
+        return Vec::new();
+    }
+    record
+        .headers
+        .into_iter()
+        .filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value.unwrap_or_default())))
+        .collect()
+}
+
+const ORIGIN_HEADER: &str = "graceline-origin";
+
+/// Where a record that was sent on stood first, and when it arrived there.
+struct Origin {
+    topic: String,
+    partition: u32,
+    offset: u64,
+    at: Instant,
+}
+
+impl Origin {
+    fn place(&self) -> Place<'_> {
+        Place { topic: &self.topic, partition: self.partition, offset: self.offset }
+    }
+
+    fn to_text(&self, log: LogName, from: ShardId) -> String {
+        format!("{log} {from} {} {} {} {}", self.partition, self.offset, self.at, self.topic)
+    }
+
+    fn read(text: &str) -> Option<(LogName, u32, Origin)> {
+        let mut parts = text.splitn(6, ' ');
+        let log = parts.next()?;
+        let log = LogName::ALL.into_iter().find(|name| name.as_str() == log)?;
+        let from = parts.next()?.parse().ok()?;
+        let partition = parts.next()?.parse().ok()?;
+        let offset = parts.next()?.parse().ok()?;
+        let at = Instant::parse_rfc3339(parts.next()?)?;
+        Some((log, from, Origin { topic: parts.next()?.to_owned(), partition, offset, at }))
+    }
+}
