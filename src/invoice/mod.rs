@@ -20,10 +20,15 @@ pub mod waiting;
 
 mod adopt;
 mod attribute;
+mod cancel;
+mod counting;
 mod figures;
 mod grace;
+mod held;
 mod kept;
+mod late;
 mod lifecycle;
 mod marked;
+mod parking;
 mod settle;
 mod windows;
