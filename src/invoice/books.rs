@@ -17,7 +17,7 @@ use super::ids::Ids;
 use super::instant::Instant;
 use super::keep::Keeping;
 use super::marked::Marked;
-use super::notice::Notice;
+use super::notice::{Event, Notice};
 use super::period::{Anchor, End, Period, Share};
 use super::quantity::Quantity;
 use super::usage::{Malformed, UsageEvent};
@@ -84,7 +84,11 @@ pub struct Books {
     pub(super) taxes: Shelf<Tax>,
     pub(super) metrics: Shelf<Arc<Metric>>,
     pub(super) plans: Shelf<PlanState>,
-    pub(super) entity_numbers: BTreeMap<u32, u64>,
+    /// How many numbers each entity has given, by its code.
+    pub(super) entity_numbers: BTreeMap<String, u64>,
+    /// Whether these books count the numbers of an entity, or ask for them.
+    pub(super) counts_for: Box<dyn Fn(&str) -> bool + Send>,
+    pub(super) number_requests: Vec<NumberRequest>,
     pub(super) waiting: Waiting,
     pub(super) customers: Roster<Customer>,
     pub(super) subscriptions: Roster<Subscription>,
@@ -512,8 +516,30 @@ impl Edit {
     }
 }
 
+/// An invoice that is sealed and waits for the number that its entity gives it elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NumberRequest {
+    pub invoice: InvoiceId,
+    pub entity: String,
+}
+
+/// What is told of an invoice as soon as it has its number.
+#[derive(Clone, Debug)]
+pub struct AwaitsNumber {
+    /// The number but for its last part.
+    pub head: String,
+    pub news: Vec<News>,
+}
+
+#[derive(Clone, Debug)]
+pub enum News {
+    Invoice { at: Instant, event: Event, version: u32, document: Box<Document> },
+    Usage(Notice),
+}
+
 pub struct Sealed {
     pub document: Document,
+    pub awaits: Option<Box<AwaitsNumber>>,
     pub used: Used,
     /// Credits that were bought, to be added to the wallet when the invoice is paid.
     pub credits: Option<i128>,
@@ -541,6 +567,8 @@ impl Books {
             metrics: Shelf::default(),
             plans: Shelf::default(),
             entity_numbers: BTreeMap::new(),
+            counts_for: Box::new(|_| true),
+            number_requests: Vec::new(),
             waiting: Waiting::default(),
             customers: Roster::default(),
             subscriptions: Roster::default(),
@@ -576,6 +604,23 @@ impl Books {
     /// What is to be told since it was last asked for, in order.
     pub fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
+    }
+
+    /// Numbers of these entities are counted here; others are asked for.
+    pub fn count_for(&mut self, counts_for: impl Fn(&str) -> bool + Send + 'static) {
+        self.counts_for = Box::new(counts_for);
+    }
+
+    /// The numbers to be asked for since this was last called.
+    pub fn take_number_requests(&mut self) -> Vec<NumberRequest> {
+        std::mem::take(&mut self.number_requests)
+    }
+
+    /// The next number of an entity's sequence.
+    pub fn next_number(&mut self, entity: &str) -> u64 {
+        let count = self.entity_numbers.entry(entity.to_owned()).or_insert(0);
+        *count += 1;
+        *count
     }
 
     /// What is to be told and hasn't been asked for.

@@ -81,7 +81,7 @@ pub struct Contents {
     ids: (u64, u64),
     unbillable: bool,
     next_prices: u32,
-    entity_numbers: Vec<(u32, u64)>,
+    entity_numbers: Vec<(String, u64)>,
     fates: [u64; 6],
 }
 
@@ -307,7 +307,7 @@ impl Books {
             ids: (first_chunk, keeping.next_chunk),
             unbillable: !self.unbillable.is_empty(),
             next_prices: keeping.next_prices,
-            entity_numbers: self.entity_numbers.iter().map(|(place, count)| (*place, *count)).collect(),
+            entity_numbers: self.entity_numbers.iter().map(|(code, count)| (code.clone(), *count)).collect(),
             fates: [billed, late, duplicate, parked, rejected, cancelled],
         }
     }
@@ -377,7 +377,7 @@ impl Books {
             books.keeping.settings = Some(Arc::from(source.as_bytes()));
         }
         books.keeping.next_prices = contents.next_prices;
-        books.entity_numbers = contents.entity_numbers.iter().copied().collect();
+        books.entity_numbers = contents.entity_numbers.iter().cloned().collect();
         let [billed, late, duplicate, parked, rejected, cancelled] = contents.fates;
         books.fates = Fates { billed, late, duplicate, parked, rejected, cancelled };
         for (key, bytes) in documents {

@@ -13,13 +13,14 @@ use serde_json::value::RawValue;
 
 use super::aggregate::{Bucket, Buckets, Extra, FreeUse, Group, LineKey, Total};
 use super::books::{
-    Advance, Bill, BillKind, Carried, Coupon, CouponValue, Customer, Draft, Edit, Era, Held, Kept, Life, MetricUse, Money,
+    Advance, AwaitsNumber, Bill, BillKind, Carried, Coupon, CouponValue, Customer, Draft, Edit, Era, Held, Kept, Life, MetricUse, Money, News,
     PlanChange, PriceList, Sealed, Sealing, Stage, Subscription, Unbillable, UnbillableKey, Used, Window,
 };
 use super::calendar::Date;
 use super::document::{Amounts, Document, Figures, InvoiceId, InvoiceType, Object, Payment, Reason, Status};
 use super::instant::Instant;
 use super::keep::Unreadable;
+use super::notice::{Event, Notice, Topic};
 use super::period::{Anchor, End, Period, Share};
 use super::quantity::Quantity;
 use super::usage::{UsageEvent, Whose};
@@ -28,6 +29,7 @@ use crate::catalog::currency::Currency;
 use crate::catalog::customer::{BillingTime, CustomerRecord, SubscriptionRecord};
 use crate::catalog::duration::Duration;
 use crate::catalog::json::Json;
+use crate::catalog::settings::Dialect;
 use crate::catalog::{Kind, Record};
 
 impl Serialize for Instant {
@@ -712,6 +714,22 @@ pub struct BillText<'a> {
     used: Option<UsedText>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     credits: Option<i128>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    awaits: Option<AwaitsText>,
+}
+
+/// The head of a number, and what is told once it is there.
+#[derive(Serialize, Deserialize)]
+struct AwaitsText {
+    head: String,
+    news: Vec<NewsText>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum NewsText {
+    Invoice { at: Instant, event: String, version: u32, invoice: Box<RawValue> },
+    Usage { at: Instant, key: String, headers: Vec<(String, String)>, value: String },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -765,6 +783,7 @@ impl BillText<'_> {
             invoice: None,
             used: None,
             credits: None,
+            awaits: None,
         };
         match &bill.stage {
             Stage::Draft(draft) => text.draft = Some(DraftText::of(draft)),
@@ -776,6 +795,7 @@ impl BillText<'_> {
                 let is_used = !coupons.is_empty() || !credit_notes.is_empty() || wallet != 0;
                 text.used = is_used.then_some(UsedText { coupons, credit_notes, wallet });
                 text.credits = sealed.credits;
+                text.awaits = sealed.awaits.as_deref().map(AwaitsText::of);
             }
         }
         text
@@ -794,7 +814,11 @@ impl BillText<'_> {
                     credit_notes: used.credit_notes,
                     wallet: used.wallet,
                 });
-                Stage::Sealed(Box::new(Sealed { document, used: used.unwrap_or_default(), credits: self.credits }))
+                let awaits = match self.awaits {
+                    None => None,
+                    Some(text) => Some(Box::new(text.read().ok_or_else(|| missing("news"))?)),
+                };
+                Stage::Sealed(Box::new(Sealed { document, awaits, used: used.unwrap_or_default(), credits: self.credits }))
             }
             _ => return Err(missing("stage")),
         };
@@ -814,6 +838,48 @@ impl BillText<'_> {
             created_by: self.created_by.map(String::into_boxed_str),
             stage,
         })
+    }
+}
+
+impl AwaitsText {
+    fn of(awaits: &AwaitsNumber) -> AwaitsText {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let news = awaits.news.iter().map(|news| match news {
+            News::Invoice { at, event, version, document } => {
+                let mut invoice = Vec::with_capacity(1200);
+                document.write_to(Some(*version), &mut invoice);
+                let event = event.name(Dialect::Graceline).to_owned();
+                NewsText::Invoice { at: *at, event, version: *version, invoice: raw(invoice) }
+            }
+            News::Usage(notice) => NewsText::Usage {
+                at: notice.at,
+                key: text(notice.key.as_deref().unwrap_or_default()),
+                headers: notice.headers.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
+                value: text(notice.value.as_deref().unwrap_or_default()),
+            },
+        });
+        AwaitsText { head: awaits.head.clone(), news: news.collect() }
+    }
+
+    fn read(self) -> Option<AwaitsNumber> {
+        let mut news = Vec::with_capacity(self.news.len());
+        for text in self.news {
+            news.push(match text {
+                NewsText::Invoice { at, event, version, invoice } => {
+                    let event = Event::ALL.into_iter().find(|known| known.name(Dialect::Graceline) == event)?;
+                    let document = read_document(&Json::read(invoice.get().as_bytes())?, fees_of(invoice.get())?)?;
+                    News::Invoice { at, event, version, document: Box::new(document) }
+                }
+                NewsText::Usage { at, key, headers, value } => News::Usage(Notice {
+                    at,
+                    topic: Topic::Webhook(Event::UsageLate.name(Dialect::Graceline)),
+                    key: Some(key.into_bytes()),
+                    headers: headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect(),
+                    value: Some(value.into_bytes()),
+                }),
+            });
+        }
+        Some(AwaitsNumber { head: self.head, news })
     }
 }
 

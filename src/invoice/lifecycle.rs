@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::books::{Bill, BillKind, Books, Carried, Draft, Due, Sealed, Sealing, Stage, Unbillable, UnbillableKey, Used};
+use super::books::{AwaitsNumber, Bill, BillKind, Books, Carried, Draft, Due, News, NumberRequest, Sealed, Sealing, Stage, Unbillable, UnbillableKey, Used};
 use super::calendar::Date;
 use super::digest::{digest_of, invoice_id};
 use super::document::{Document, Figures, InvoiceType, Object, Payment, Reason, Status};
@@ -246,10 +246,44 @@ impl Books {
         let bill = &mut self.bills[number];
         bill.version += 1;
         let version = bill.version;
-        let id = format!("{}_{version}", bill.id);
+        let (at, id) = (self.now, bill.id);
+        if let Stage::Sealed(sealed) = &mut bill.stage
+            && let Some(awaits) = &mut sealed.awaits
+        {
+            awaits.news.push(News::Invoice { at, event, version, document: Box::new(document.clone()) });
+            return;
+        }
+        self.tell(at, event, id, version, document);
+    }
+
+    fn tell(&mut self, at: Instant, event: Event, id: super::document::InvoiceId, version: u32, document: &Document) {
+        let id = format!("{id}_{version}");
         let write = |out: &mut Vec<u8>| document.write_to(Some(version), out);
-        let notice = Notice::webhook(self.now, event, self.settings.dialect, id, &document.customer, write);
+        let notice = Notice::webhook(at, event, self.settings.dialect, id, &document.customer, write);
         self.notices.push(notice);
+    }
+
+    /// The number that an invoice has waited for is there: everything is told that happened to it since (R104).
+    pub fn take_number(&mut self, invoice: super::document::InvoiceId, count: u64) {
+        let Some(number) = self.bill_of.get(&invoice).copied() else { return };
+        if self.sealed(number).is_none_or(|sealed| sealed.awaits.is_none()) {
+            return;
+        }
+        let sealed = self.sealed_mut(number).expect("it was just seen");
+        let awaits = sealed.awaits.take().expect("it was just seen");
+        let text = format!("{}-{count:03}", awaits.head);
+        sealed.document.sequential_id = Some(count);
+        sealed.document.number = Some(text.clone());
+        for news in awaits.news {
+            match news {
+                News::Usage(notice) => self.notices.push(notice),
+                News::Invoice { at, event, version, mut document } => {
+                    document.sequential_id = Some(count);
+                    document.number = Some(text.clone());
+                    self.tell(at, event, invoice, version, &document);
+                }
+            }
+        }
     }
 
     pub(super) fn announce_sealed(&mut self, number: u32, event: Event) {
@@ -309,8 +343,9 @@ impl Books {
             document.payment = Payment::Succeeded;
         }
         self.keep_overpaid(number, &document);
-        self.give_number(number, &mut document);
+        let awaits = self.give_number(number, &mut document);
         self.file(number, document, used, credits);
+        self.sealed_mut(number).expect("it was just sealed").awaits = awaits;
         self.announce_sealed(number, Event::Finalized);
         self.report_late(number);
         self.schedule_payment(number);
@@ -339,17 +374,14 @@ impl Books {
         }
     }
 
-    fn give_number(&mut self, number: u32, document: &mut Document) {
+    /// Counts the invoice, or asks for its number where that is done.
+    fn give_number(&mut self, number: u32, document: &mut Document) -> Option<Box<AwaitsNumber>> {
         let customer_number = self.bills[number].customer;
         let place = self.customers.get(customer_number).entity;
         let entity = self.entity_of(customer_number).clone();
         let count = match entity.numbering {
-            Numbering::PerCustomer => count_for(&mut self.customers.get_mut(customer_number).numbers, place),
-            Numbering::PerEntity => {
-                let count = self.entity_numbers.entry(place).or_insert(0);
-                *count += 1;
-                *count
-            }
+            Numbering::PerCustomer => Some(count_for(&mut self.customers.get_mut(customer_number).numbers, place)),
+            Numbering::PerEntity => (self.counts_for)(&entity.code).then(|| self.next_number(&entity.code)),
         };
         let middle = match entity.numbering {
             Numbering::PerCustomer => document.customer.clone(),
@@ -358,15 +390,21 @@ impl Books {
                 format!("{:04}{:02}", date.year(), date.month0() + 1)
             }
         };
+        let head = format!("{}-{middle}", entity.document_prefix);
+        let Some(count) = count else {
+            self.number_requests.push(NumberRequest { invoice: document.id, entity: entity.code.clone() });
+            return Some(Box::new(AwaitsNumber { head, news: Vec::new() }));
+        };
         document.sequential_id = Some(count);
-        document.number = Some(format!("{}-{middle}-{count:03}", entity.document_prefix));
+        document.number = Some(format!("{head}-{count:03}"));
+        None
     }
 
     /// Puts the sealed document in its place, and seals the usage that it bills.
     fn file(&mut self, number: u32, document: Document, used: Used, credits: Option<i128>) {
         self.seal_usage(number);
         self.drafts.remove(&number);
-        self.bills[number].stage = Stage::Sealed(Box::new(Sealed { document, used, credits }));
+        self.bills[number].stage = Stage::Sealed(Box::new(Sealed { document, awaits: None, used, credits }));
     }
 
     fn seal_usage(&mut self, number: u32) {
@@ -436,7 +474,10 @@ impl Books {
                 carried.write_to(Some(&id.to_string()), &customer, subscription.as_deref().unwrap_or_default(), out);
             };
             let notice = Notice::webhook(self.now, Event::UsageLate, self.settings.dialect, notice_id, &customer, write);
-            self.notices.push(notice);
+            match self.sealed_mut(number).and_then(|sealed| sealed.awaits.as_mut()) {
+                Some(awaits) => awaits.news.push(News::Usage(notice)),
+                None => self.notices.push(notice),
+            }
         }
     }
 

@@ -19,6 +19,7 @@ use crate::catalog::settings::Settings;
 use crate::ingest::command::read_command;
 use crate::ingest::dialect::read_usage;
 use crate::ingest::log::{self, Feed, Limits, LogError, LogName, Offset, PerLog, Positions, UsageLog};
+use crate::invoice::document::InvoiceId;
 use crate::invoice::books::{Books, CommandRecord, Input, Place, UsageRecord};
 use crate::invoice::instant::Instant;
 use crate::invoice::keep::Contents;
@@ -111,7 +112,7 @@ struct Standing {
     outbox: (u64, u64),
     directory: u64,
     /// The last number of each shard's records that were sent to this one.
-    received: Vec<(u32, u64)>,
+    received: Vec<(u8, u32, u64)>,
     books: Contents,
 }
 
@@ -169,6 +170,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         if let Some(standing) = &standing {
             check_fingerprints(&mut feed, standing).await?;
         }
+        let mut books = books;
+        books.count_for(move |entity| territory.is_home_of(entity.as_bytes()));
         let standing = standing.unwrap_or_else(|| Standing {
             schema: SCHEMA,
             shards: territory.shards,
@@ -267,7 +270,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             LogName::Commands => self.take_command(at, record, None),
             LogName::Usage => self.take_usage(at, record, None),
             LogName::Forwarded => self.take_forwarded(at, record)?,
-            LogName::Numbers => {}
+            LogName::Numbers => self.take_number(record)?,
         }
         self.gauges.records.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Ok(())
@@ -420,7 +423,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             )));
         };
         // A repeat, from a shard that was stopped in the middle of sending.
-        if !self.is_new_from(from, number) {
+        if !self.is_new_from(LogName::Forwarded, from, number) {
             return Ok(());
         }
         match log {
@@ -430,18 +433,70 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         Ok(())
     }
 
-    fn is_new_from(&mut self, from: u32, number: u64) -> bool {
-        match self.standing.received.iter_mut().find(|(shard, _)| *shard == from) {
-            Some((_, last)) if number <= *last => false,
-            Some((_, last)) => {
+    /// Whether a shard's record hasn't come before, by the number that its outbox gave it.
+    fn is_new_from(&mut self, log: LogName, from: u32, number: u64) -> bool {
+        let log = log as u8;
+        match self.standing.received.iter_mut().find(|(of, shard, _)| (*of, *shard) == (log, from)) {
+            Some((_, _, last)) if number <= *last => false,
+            Some((_, _, last)) => {
                 *last = number;
                 true
             }
             None => {
-                self.standing.received.push((from, number));
+                self.standing.received.push((log, from, number));
                 true
             }
         }
+    }
+
+    // --- Numbers ------------------------------------------------------------------------------------------------------
+
+    /// A number is asked for here, or one that was asked for has come.
+    fn take_number(&mut self, record: &log::Record<'_>) -> Result<(), Stop> {
+        let text: Option<NumberLetter> = record.value.and_then(|value| serde_json::from_slice(value).ok());
+        let number = record.headers.get(publish::OUTBOX_HEADER);
+        let number = number.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
+        let (Some(letter), Some(number)) = (text, number) else {
+            return Err(Stop::Broken(format!(
+                "record {} of {} was not written by a shard",
+                record.offset, self.world.topics[LogName::Numbers]
+            )));
+        };
+        if !self.is_new_from(LogName::Numbers, letter.from, number) {
+            return Ok(());
+        }
+        match letter.count {
+            Some(count) => {
+                if let Some(invoice) = InvoiceId::parse(&letter.invoice) {
+                    self.books.take_number(invoice, count);
+                }
+            }
+            None => {
+                let count = self.books.next_number(&letter.entity);
+                self.send_number(ShardId(letter.from), &letter.invoice, &letter.entity, Some(count));
+            }
+        }
+        Ok(())
+    }
+
+    fn ask_for_numbers(&mut self) {
+        for request in self.books.take_number_requests() {
+            let home = self.territory.home_of(request.entity.as_bytes());
+            self.send_number(home, &request.invoice.to_string(), &request.entity, None);
+        }
+    }
+
+    fn send_number(&mut self, to: ShardId, invoice: &str, entity: &str, count: Option<u64>) {
+        let from = self.territory.shard.0;
+        let letter = NumberLetter { from, invoice: invoice.to_owned(), entity: entity.to_owned(), count };
+        let notice = publish::Notice {
+            topic: self.world.topics[LogName::Numbers].clone(),
+            partition: to.0,
+            key: Some(entity.as_bytes().to_vec()),
+            value: Some(serde_json::to_vec(&letter).expect("a letter is plain data")),
+            headers: vec![self.standing.numbers.next_other()],
+        };
+        self.decided_notices().push(notice);
     }
 
     fn decided_notices(&mut self) -> &mut Vec<publish::Notice> {
@@ -545,6 +600,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     }
 
     fn address_notices(&mut self) {
+        self.ask_for_numbers();
         let notices = self.books.take_notices();
         if notices.is_empty() {
             return;
@@ -684,6 +740,16 @@ fn text_headers<'a>(record: &log::Record<'a>) -> Vec<(&'a str, &'a [u8])> {
         .into_iter()
         .filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value.unwrap_or_default())))
         .collect()
+}
+
+/// Asks an entity's shard for an invoice's number, or brings it.
+#[derive(Serialize, Deserialize)]
+struct NumberLetter {
+    from: u32,
+    invoice: String,
+    entity: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
 }
 
 const ORIGIN_HEADER: &str = "graceline-origin";
