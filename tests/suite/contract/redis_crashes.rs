@@ -1,8 +1,10 @@
 //! What a crash may do to Redis, and what it must not do to a shard.
 
-use super::ledger::{BreakableWorld, Owner, World, check_state, check_unavailable, owned, owner};
+use super::ledger::{
+    BreakableWorld, Owner, World, check_fenced, check_state, check_unavailable, owned, owner,
+};
 use super::ledger_in_redis::{OwnRedis, Redis, to};
-use super::redis_server::{Accident, Server};
+use super::redis_server::{Accident, Server, ask_text, eventually};
 use graceline::persist::redis::RedisStore;
 use graceline::persist::settings::RedisSettings;
 use graceline::persist::{CommitNo, Ledger, ShardId, Store, Token, Write};
@@ -173,4 +175,33 @@ async fn a_call_that_is_dropped_voids_the_token() {
     let claim = owner.ledger.claim(Token(2)).await.unwrap();
     owner.at = claim.commit;
     owner.commit("next", &[]).await.unwrap();
+}
+
+/// The commit and the watch that guards the next one are two steps of the server: somebody may come in between.
+#[tokio::test]
+async fn an_owner_overtaken_right_after_its_commit_is_fenced_at_the_next() {
+    let world = OwnRedis::new().await;
+    let shard = world.fresh_shard();
+    let url = world.server.lock().await.url();
+    let direct = Redis::new(to(&url), Vec::new());
+    let mut older = owner(&world, shard).await;
+    world.proxy.next(Accident::PausedAfterExec);
+    let commit = async {
+        older.commit("1", &[("a", "1")]).await.unwrap();
+        older
+    };
+    let overtake = async {
+        eventually("the commit is there", async || {
+            let record = ask_text(&url, &["GET", &format!("graceline:{{{shard}}}:shard")]).await;
+            record.contains("\"commit\":1,").then_some(())
+        })
+        .await;
+        let newer = owner(&direct, shard).await;
+        world.proxy.resume();
+        newer
+    };
+    let (mut older, mut newer) = tokio::join!(commit, overtake);
+    check_fenced(older.commit("2", &[("a", "older 2")]).await);
+    newer.commit("2", &[("b", "newer 2")]).await.unwrap();
+    check_state(&world, shard, 2, "2", &[("a", "1"), ("b", "newer 2")]).await;
 }
