@@ -6,3 +6,4 @@ mod ledger_in_redis;
 mod redis_crashes;
 mod redis_refusals;
 mod redis_server;
+mod redis_topologies;

@@ -109,7 +109,7 @@ impl Server {
             match try_ask(&url, &["INFO"]).await {
                 Ok(Value::BulkString(info)) => {
                     let info = String::from_utf8_lossy(&info);
-                    if info.contains("\nloading:0\r") {
+                    if !info.contains("\nloading:1\r") {
                         return info.contains(&own);
                     }
                 }
@@ -194,8 +194,11 @@ fn spawn(dir: &Path, port: u16, arguments: &[String]) -> Child {
     // A Sentinel keeps its state in a file that it is given first.
     let (config, options): (Vec<&String>, Vec<&String>) =
         arguments.iter().partition(|text| text.ends_with(".conf"));
-    command.args(config).arg("--port").arg(port.to_string()).arg("--dir").arg(dir);
-    command.arg("--logfile").arg(dir.join("log")).arg("--bind").arg("127.0.0.1").args(["--save", ""]);
+    command.args(&config).arg("--port").arg(port.to_string()).arg("--dir").arg(dir);
+    command.arg("--logfile").arg(dir.join("log")).arg("--bind").arg("127.0.0.1");
+    if config.is_empty() {
+        command.args(["--save", ""]);
+    }
     command.args(options).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     match command.spawn() {
         Ok(child) => child,
@@ -239,9 +242,20 @@ pub(super) async fn ask(url: &str, command: &[&str]) -> Value {
 }
 
 pub(super) async fn ask_text(url: &str, command: &[&str]) -> String {
-    match ask(url, command).await {
+    text(ask(url, command).await)
+}
+
+/// Whether the answer has this text in it; one that doesn't come hasn't.
+pub(super) async fn answers_with(url: &str, command: &[&str], part: &str) -> Option<()> {
+    let answer = try_ask(url, command).await.ok()?;
+    text(answer).contains(part).then_some(())
+}
+
+fn text(answer: Value) -> String {
+    match answer {
         Value::BulkString(bytes) => String::from_utf8(bytes).unwrap(),
         Value::SimpleString(text) => text,
+        Value::Okay => "OK".to_owned(),
         answer => format!("{answer:?}"),
     }
 }
