@@ -5,6 +5,7 @@
 
 mod connect;
 mod fence;
+pub mod health;
 pub mod key;
 pub mod memory;
 pub mod redis;

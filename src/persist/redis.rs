@@ -36,7 +36,17 @@ impl Store for RedisStore {
     type Ledger = RedisLedger;
 
     fn ledger(&self, shard: ShardId) -> RedisLedger {
-        let keys = Keyspace::new(&self.prefix, shard);
+        self.ledger_of(Keyspace::new(&self.prefix, shard))
+    }
+}
+
+impl RedisStore {
+    /// A ledger on keys that no shard and no other probe has.
+    pub(super) fn probe(&self, token: Token) -> RedisLedger {
+        self.ledger_of(Keyspace::tagged(&self.prefix, &format!("probe-{token}")))
+    }
+
+    fn ledger_of(&self, keys: Keyspace) -> RedisLedger {
         let shard_key = keys.shard_key();
         RedisLedger { nodes: Arc::clone(&self.nodes), keys, shard_key, standing: Standing::unclaimed() }
     }
@@ -128,6 +138,15 @@ impl Ledger for RedisLedger {
 }
 
 impl RedisLedger {
+    /// Removes the record, and so gives up the shard: only for what never was one.
+    pub(super) async fn remove_record(&mut self) -> Result<(), LedgerError> {
+        let held = self.standing.take()?;
+        let mut command = redis::cmd("UNLINK");
+        command.arg(&self.shard_key);
+        let same = held.header;
+        self.write(held, same, command).await
+    }
+
     /// `None` if the shard got its first record while we looked.
     async fn try_claim(&mut self, token: Token) -> Result<Option<Claim>, LedgerError> {
         let (mut connection, found) = self.look().await?;

@@ -18,7 +18,7 @@ pub(super) struct State {
     pub(super) shards: BTreeMap<ShardId, Shard>,
     pub(super) faults: Vec<(ShardId, Step, Fault)>,
     /// Writes whose owners have given up on them.
-    pub(super) late: Vec<Box<dyn FnOnce(&mut State) + Send>>,
+    pub(super) late: Vec<Late>,
     pub(super) history: Option<History>,
 }
 
@@ -38,6 +38,7 @@ pub(super) struct History {
     pub(super) undo: Vec<Undo>,
 }
 
+type Late = Box<dyn FnOnce(&mut State) + Send>;
 type Documents = Vec<(String, Option<Arc<[u8]>>)>;
 
 /// What stood where a write went.

@@ -63,7 +63,7 @@ async fn work(owner: &mut Owner<impl Ledger>, versions: &mut Versions, drawn: &m
         owner.at = owner.at.next();
         // What the record no longer names is forgotten, here as everywhere, after the commit that says so.
         versions.remove(&passing);
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             let old = format!("passing:{}", number - 1);
             owner.ledger.forget(&[old]).await.unwrap();
         }
@@ -122,6 +122,30 @@ async fn a_torn_log_never_parts_the_record_from_its_documents() {
         }
     }
     assert!(lost > RUNS * CRASHES, "the cuts reached into commits");
+}
+
+/// A log that ends anywhere in its last command comes back as the commit before, and goes on from there.
+#[tokio::test]
+async fn a_log_torn_at_any_byte_of_the_last_commit_is_without_all_of_it() {
+    let world = OwnRedis::new().await;
+    let shard = world.fresh_shard();
+    let mut first = owner(&world, shard).await;
+    first.commit("1", &[("a", "1"), ("b", "1")]).await.unwrap();
+    let before: usize = world.backup().await.iter().map(|(_, bytes)| bytes.len()).sum();
+    first.commit("2", &[("a", "2"), ("b", "2")]).await.unwrap();
+    let whole = world.backup().await;
+    let last_commit = whole.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() - before;
+    for torn in 1..=last_commit {
+        world.server.lock().await.kill();
+        world.server.lock().await.put_log_files(&whole);
+        cut(&world, torn as u64).await;
+        world.server.lock().await.start_again().await;
+        let (mut next, claim) = super::ledger::claimed(&world, shard).await;
+        assert_eq!(claim.commit, CommitNo(1), "torn by {torn} bytes");
+        next.commit("2", &[("b", "other")]).await.unwrap();
+        world.restart().await;
+        check_state(&world, shard, 2, "2", &[("a", "1"), ("b", "other")]).await;
+    }
 }
 
 /// Takes bytes off the end of the server's log, as a crash of the machine does.

@@ -3,6 +3,7 @@
 use super::ledger::{World, check_state, check_unavailable, owner};
 use super::ledger_in_redis::{Redis, check_every_fact, to};
 use super::redis_server::{Dir, Server, answers_with, ask, ask_text, eventually, free_port};
+use graceline::persist::health::{self, Severity};
 use graceline::persist::settings::RedisSettings;
 use graceline::persist::{CommitNo, Ledger, ShardId, Store, Token};
 use redis::Value;
@@ -41,6 +42,35 @@ fn in_cluster(nodes: &[Server]) -> Redis {
 async fn every_fact_holds_in_a_cluster() {
     let nodes = cluster().await;
     check_every_fact(&in_cluster(&nodes)).await;
+}
+
+#[tokio::test]
+async fn the_check_looks_at_every_node_of_a_cluster() {
+    let mut nodes = cluster().await;
+    ask(&nodes[1].url(), &["CONFIG", "SET", "timeout", "60"]).await;
+    ask(&nodes[2].url(), &["CONFIG", "SET", "timeout", "70"]).await;
+    let settings = RedisSettings { url: nodes[0].url(), ..RedisSettings::default() };
+    let findings = health::check(&settings, Token(7)).await;
+    let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    for (node, timeout) in [(1, 60), (2, 70)] {
+        let line = format!("warning: redis {} has timeout {timeout}: ", nodes[node].address());
+        assert!(lines.iter().any(|found| found.starts_with(&line)), "{lines:#?}");
+    }
+    assert!(findings.iter().all(|finding| finding.severity < Severity::Error), "{lines:#?}");
+
+    nodes[2].kill();
+    eventually("the cluster is broken", async || {
+        answers_with(&nodes[0].url(), &["CLUSTER", "INFO"], "cluster_state:fail").await
+    })
+    .await;
+    let findings = health::check(&settings, Token(7)).await;
+    let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    let (gone, broken) = (nodes[2].address(), "is in a cluster that is fail with");
+    assert!(
+        lines.iter().any(|line| line.starts_with(&format!("error: redis can't be reached: {gone}"))),
+        "{lines:#?}"
+    );
+    assert!(lines.iter().any(|line| line.contains(broken)), "{lines:#?}");
 }
 
 #[tokio::test]
