@@ -1,5 +1,9 @@
 //! Graceline: usage comes in, is understood, made durable, announced.
 
+pub mod catalog;
+pub mod console;
 pub mod ingest;
 pub mod invoice;
 pub mod persist;
+pub mod publish;
+pub mod shard;

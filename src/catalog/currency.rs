@@ -9,9 +9,6 @@ use super::json::Json;
 pub struct Currency([u8; 3]);
 
 impl Currency {
-    /// What invoices are in when nobody says anything.
-    pub const FALLBACK: Currency = Currency(*b"USD");
-
     pub fn parse(text: &str) -> Option<Currency> {
         let letters: [u8; 3] = text.as_bytes().try_into().ok()?;
         letters.iter().all(u8::is_ascii_uppercase).then_some(Currency(letters))

@@ -9,7 +9,7 @@ pub struct Metric {
     pub code: String,
     pub name: Option<String>,
     pub aggregation: Aggregation,
-    /// The property that is aggregated; a count has none.
+    /// The property that is aggregated; a count reads none.
     pub field: Option<String>,
     pub rounding: Option<Rounding>,
 }
@@ -60,7 +60,7 @@ impl Metric {
         let name = place.text("name")?;
         let aggregation = place.required("aggregation_type", |value| Aggregation::named(value.as_text()?))?;
         let field = match aggregation {
-            Aggregation::Count => None,
+            Aggregation::Count => place.text("field_name")?,
             _ => Some(place.code("field_name")?),
         };
         // A metric that carries over from period to period doesn't exist here: it must not pass for one that doesn't.
@@ -72,7 +72,7 @@ impl Metric {
             _ => None,
         })?;
         let digits = place.optional("rounding_precision", |value| {
-            i32::try_from(value.as_integer()?).ok().filter(|digits| (-15..=15).contains(digits))
+            i32::try_from(value.as_integer()?).ok().filter(|digits| (-15..=12).contains(digits))
         })?;
         let rounding = direction.map(|direction| Rounding { direction, digits: digits.unwrap_or(0) });
         Ok(Metric { code, name, aggregation, field, rounding })

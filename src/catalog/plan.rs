@@ -139,7 +139,7 @@ impl Plan {
     }
 
     /// What can't change under the same code (R39, R101), named by its pointer.
-    pub fn immutable_change(&self, before: &Plan, charges_before: &[Charge]) -> Option<String> {
+    pub fn immutable_change(&self, before: &Plan) -> Option<String> {
         if self.interval != before.interval {
             return Some("/interval".to_owned());
         }
@@ -147,7 +147,7 @@ impl Plan {
             return Some("/amount_currency".to_owned());
         }
         self.charges.iter().enumerate().find_map(|(index, charge)| {
-            let before = charges_before.iter().find(|other| other.code == charge.code)?;
+            let before = before.charges.iter().find(|other| other.code == charge.code)?;
             charge.immutable_change(before).map(|member| format!("/charges/{index}{member}"))
         })
     }
@@ -291,7 +291,9 @@ impl Tariff {
             Model::Package => Price::Package {
                 amount: properties.required("amount", Json::as_price)?,
                 free_units: properties.price("free_units")?,
-                size: properties.required("package_size", |json| json.as_price().filter(|size| size.0 > 0))?,
+                size: properties
+                    .optional("package_size", |json| json.as_price().filter(|size| size.0 > 0))?
+                    .unwrap_or(Quantity::ONE),
             },
             Model::Percentage => read_percentage(&properties)?,
             Model::GraduatedPercentage => {
@@ -329,6 +331,7 @@ fn read_percentage(properties: &Properties<'_>) -> Result<Price, Fault> {
     let fixed_amount = properties.price("fixed_amount")?;
     let events = properties.optional("free_units_per_events", |json| u64::try_from(json.as_integer()?).ok())?;
     let amount = properties.optional("free_units_per_total_aggregation", Json::as_price)?;
+    let (events, amount) = (events.filter(|events| *events > 0), amount.filter(|amount| amount.0 > 0));
     Ok(Price::Percentage { rate, fixed_amount, free: FreePart { events, amount } })
 }
 

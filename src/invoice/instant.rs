@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::text::{Numeral, Scaled};
 
-/// An instant in UTC: nanoseconds since 1970. It covers the years 1678 to 2261; what lies beyond is held at the ends.
+/// An instant in UTC: nanoseconds since 1970. It covers the years 1678 to 2261; what lies beyond is held at
+/// the ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(pub i64);
 
@@ -36,11 +37,12 @@ impl Instant {
         Instant(self.0.saturating_sub(span.0))
     }
 
-    /// Reads RFC 3339 with any offset. `T` and `Z` are upper case, dates are real ones, and there is no second 60:
-    /// a leap second has no place on a time line that is counted in seconds since 1970.
+    /// Reads RFC 3339 with any offset. `T` and `Z` are upper case, dates are real ones, and there is no
+    /// second 60: a leap second has no place on a time line that is counted in seconds since 1970.
     pub fn parse_rfc3339(text: &str) -> Option<Instant> {
         let (face, rest) = text.as_bytes().split_first_chunk::<19>()?;
-        let [y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', i0, i1, b':', s0, s1] = *face else {
+        let [y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', i0, i1, b':', s0, s1] = *face
+        else {
             return None;
         };
         let year = two(y0, y1)? * 100 + two(y2, y3)?;
@@ -64,8 +66,8 @@ impl Instant {
         Some(Instant::from_parts(i128::from(seconds - offset_minutes * 60), nanos))
     }
 
-    /// Reads the timestamp of usage from a string: RFC 3339, or decimal seconds since 1970 with up to nine digits after
-    /// the point.
+    /// Reads the timestamp of usage from a string: RFC 3339, or decimal seconds since 1970 with up to nine
+    /// digits after the point.
     pub fn parse_timestamp_text(text: &str) -> Option<Instant> {
         match text.as_bytes() {
             [_, _, _, _, b'-', ..] => Instant::parse_rfc3339(text),
@@ -73,8 +75,8 @@ impl Instant {
         }
     }
 
-    /// Reads the timestamp of usage from the text of a JSON number: seconds since 1970. It may have an exponent, but
-    /// must be a whole number of nanoseconds.
+    /// Reads the timestamp of usage from the text of a JSON number: seconds since 1970. It may have an
+    /// exponent, but must be a whole number of nanoseconds.
     pub fn parse_timestamp_number(text: &str) -> Option<Instant> {
         let numeral = Numeral::parse(text)?;
         let magnitude = match numeral.scaled(9, 19) {
@@ -206,8 +208,8 @@ fn days_in(year: i64, month: i64) -> i64 {
     }
 }
 
-// Years are counted from March, so that the leap day comes last; 400 such years are 146,097 days, and 1970-01-01 is
-// day 719,468 from 0000-03-01.
+// Years are counted from March, so that the leap day comes last; 400 such years are 146,097 days, and
+// 1970-01-01 is day 719,468 from 0000-03-01.
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
@@ -338,9 +340,21 @@ mod tests {
         assert_eq!(read("99999999999999999999999"), Some(i64::MAX));
         assert_eq!(read("-9223372036.854775808"), Some(i64::MIN));
         assert_eq!(read(&"9".repeat(100_000)), Some(i64::MAX));
-        for text in
-            ["", "-", "+1", "1.", ".5", "1.1234567890", "1e9", "1673457300 ", "1_000", "0x10", "--1", "1.-5", "NaN"]
-        {
+        for text in [
+            "",
+            "-",
+            "+1",
+            "1.",
+            ".5",
+            "1.1234567890",
+            "1e9",
+            "1673457300 ",
+            "1_000",
+            "0x10",
+            "--1",
+            "1.-5",
+            "NaN",
+        ] {
             assert_eq!(read(text), None, "{text:?}");
         }
     }

@@ -1,6 +1,26 @@
-//! What usage means. Pure: no clock, no I/O, one door.
+//! What usage means. Pure: no clock, no I/O, one door, [`books::Books::decide`].
 
+pub mod aggregate;
+pub mod books;
+pub mod calendar;
+pub mod command;
+pub mod digest;
+pub mod document;
+pub mod exact;
+pub mod ids;
 pub mod instant;
+pub mod notice;
+pub mod period;
+pub mod price;
 pub mod quantity;
-mod text;
+pub mod text;
 pub mod usage;
+pub mod waiting;
+
+mod adopt;
+mod attribute;
+mod figures;
+mod grace;
+mod lifecycle;
+mod settle;
+mod windows;

@@ -18,7 +18,8 @@ impl Quantity {
     pub const ONE: Quantity = Quantity(1_000_000_000_000);
     pub const FRACTION_DIGITS: u32 = 12;
 
-    /// Reads a decimal string (R54): digits, a point only with digits after it, `-` the only sign, no exponent.
+    /// Reads a decimal string (R54): digits, a point only with digits after it, `-` the only sign, no
+    /// exponent.
     pub fn parse_text(text: &str) -> Option<Quantity> {
         let bytes = text.as_bytes();
         if bytes.len() > TEXT_BYTES_MAX {
@@ -36,14 +37,16 @@ impl Quantity {
         Some(Quantity(if negative { -magnitude } else { magnitude }))
     }
 
-    /// Reads the text of a JSON number, which may have an exponent. The range is that of a decimal string, by value.
+    /// Reads the text of a JSON number, which may have an exponent. The range is that of a decimal string, by
+    /// value.
     pub fn parse_number(text: &str) -> Option<Quantity> {
         if text.len() > TEXT_BYTES_MAX {
             return None;
         }
         let numeral = Numeral::parse(text)?;
         let digits_max = WHOLE_DIGITS_MAX as i64 + i64::from(Quantity::FRACTION_DIGITS);
-        let Scaled::Whole(magnitude) = numeral.scaled(i64::from(Quantity::FRACTION_DIGITS), digits_max) else {
+        let Scaled::Whole(magnitude) = numeral.scaled(i64::from(Quantity::FRACTION_DIGITS), digits_max)
+        else {
             return None;
         };
         let magnitude = magnitude as i128;
@@ -70,7 +73,8 @@ impl fmt::Display for Quantity {
     }
 }
 
-/// Appends `scaled` × 10⁻¹² as a plain decimal (R2): no exponent, no zeros that end a fraction, `0` never `-0`.
+/// Appends `scaled` × 10⁻¹² as a plain decimal (R2): no exponent, no zeros that end a fraction, `0` never
+/// `-0`.
 pub fn write_decimal(out: &mut Vec<u8>, scaled: i128) {
     out.extend_from_slice(Plain::of(scaled).bytes());
 }
@@ -98,7 +102,9 @@ fn fraction_of(digits: &[u8]) -> Option<i128> {
 
 /// The number that at most 18 digits make.
 fn count(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0u64, |sum, &digit| digit.is_ascii_digit().then(|| sum * 10 + u64::from(digit - b'0')))
+    digits
+        .iter()
+        .try_fold(0u64, |sum, &digit| digit.is_ascii_digit().then(|| sum * 10 + u64::from(digit - b'0')))
 }
 
 /// A decimal as it is written: 39 digits, a point, a sign, and a zero before the point at most.
@@ -262,7 +268,9 @@ mod tests {
 
     #[test]
     fn a_huge_exponent_is_refused_at_once() {
-        for text in ["1e999999999", "1e-999999999", "1e99999999999999999999999999", "-1e-99999999999999999999999999"] {
+        for text in
+            ["1e999999999", "1e-999999999", "1e99999999999999999999999999", "-1e-99999999999999999999999999"]
+        {
             check_number(text, None);
         }
         check_number("0e999999999999999999999999999", Some("0"));
@@ -302,7 +310,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn writing_then_reading_is_the_identity(scaled in -(10i128.pow(27) - 1)..10i128.pow(27), zeros in 0u32..27) {
+        fn writing_then_reading_is_the_identity(
+            scaled in -(10i128.pow(27) - 1)..10i128.pow(27),
+            zeros in 0u32..27,
+        ) {
             let quantity = Quantity(scaled / 10i128.pow(zeros) * 10i128.pow(zeros));
             let written = quantity.to_string();
             prop_assert_eq!(Quantity::parse_text(&written), Some(quantity));

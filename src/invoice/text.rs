@@ -1,35 +1,37 @@
 //! Numbers as JSON writes them: what their text is worth, without making it a float.
 //!
-//! `1000`, `1e3` and `1000.0` are one number. A [`Numeral`] is the form they share, read without ever expanding an
-//! exponent: a text of ten bytes must not become a billion digits.
+//! `1000`, `1e3` and `1000.0` are one number. A [`Numeral`] is the form they share, read without ever
+//! expanding an exponent: a text of ten bytes must not become a billion digits.
 
-/// A number's value: its significant digits, times a power of ten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use std::borrow::Cow;
+
+/// A number's value: its significant digits, times a power of ten. Equal numbers have the same sign, digits
+/// and exponent, wherever the point was.
+#[derive(Debug)]
 pub(crate) struct Numeral<'a> {
     /// Never set for zero: `-0` is `0`.
     pub negative: bool,
-    /// The significant digits before the point and those after it. Together they neither begin nor end with a zero;
-    /// zero has none.
-    pub whole: &'a str,
-    pub fraction: &'a str,
-    pub exponent: Exponent<'a>,
+    /// The significant digits before the point and those after it. Together they neither begin nor end with a
+    /// zero; zero has none.
+    whole: &'a str,
+    fraction: &'a str,
+    pub exponent: Exponent,
 }
 
 /// The power of ten that the last significant digit counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exponent<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Exponent {
+    /// At most 18 digits: what can be counted with.
     Near(i64),
-    /// An exponent of more than 18 digits, kept as written, and what the place of the point adds to it. Two spellings
-    /// of such a number may count as different; no quantity and no instant lies there.
-    Far {
-        negative: bool,
-        digits: &'a str,
-        shift: i64,
-    },
+    /// 19 digits and more. No quantity and no instant lies there, but such a number is still equal to itself.
+    Far { negative: bool, digits: String },
 }
 
-/// How many digits of an exponent are counted with.
+/// A number that takes more digits is written with an exponent.
+const PLAIN_DIGITS_MAX: usize = 64;
+
 const NEAR_DIGITS_MAX: usize = 18;
+const NEAR_END: u64 = 1_000_000_000_000_000_000;
 
 impl<'a> Numeral<'a> {
     /// Reads the text of a JSON number, by JSON's own grammar and no other.
@@ -43,12 +45,12 @@ impl<'a> Numeral<'a> {
             Some(rest) => split_digits(rest)?,
             None => ("", rest),
         };
-        let (far, power) = parse_power(rest)?;
-        Some(Numeral::condense(negative, whole, fraction, far, power))
-    }
-
-    pub(crate) fn is_zero(&self) -> bool {
-        self.digits_count() == 0
+        let power = Power::parse(rest)?;
+        let (whole, fraction, shift) = significant(whole, fraction);
+        if whole.is_empty() && fraction.is_empty() {
+            return Some(Numeral { negative: false, whole, fraction, exponent: Exponent::Near(0) });
+        }
+        Some(Numeral { negative, whole, fraction, exponent: power.plus(shift) })
     }
 
     pub(crate) fn digits_count(&self) -> usize {
@@ -56,13 +58,34 @@ impl<'a> Numeral<'a> {
     }
 
     /// The significant digits, first to last.
-    pub(crate) fn digits(&self) -> impl Iterator<Item = u8> + 'a {
+    pub(crate) fn digits(&self) -> impl Iterator<Item = u8> + use<'a> {
         self.whole.bytes().chain(self.fraction.bytes())
     }
 
-    /// The number times 10^`places`, without its sign, if that is a whole number below 10^`digits_max` (at most 38).
+    /// The number written out without its sign, unless that takes too many digits.
+    fn plain_digits(&self, power: i64) -> Option<String> {
+        let count = self.digits_count() as i64;
+        let whole = (count + power).max(1);
+        if whole + (-power).max(0) > PLAIN_DIGITS_MAX as i64 {
+            return None;
+        }
+        let zeros = |count: i64| std::iter::repeat_n(b'0', count.max(0) as usize);
+        let mut out = String::new();
+        for (place, digit) in
+            zeros(whole - count - power).chain(self.digits()).chain(zeros(power)).enumerate()
+        {
+            if place as i64 == whole {
+                out.push('.');
+            }
+            out.push(char::from(digit));
+        }
+        Some(out)
+    }
+
+    /// The number times 10^`places`, without its sign, if that is a whole number of at most `digits_max`
+    /// digits.
     pub(crate) fn scaled(&self, places: i64, digits_max: i64) -> Scaled {
-        if self.is_zero() {
+        if self.digits_count() == 0 {
             return Scaled::Whole(0);
         }
         let power = match self.exponent {
@@ -73,40 +96,11 @@ impl<'a> Numeral<'a> {
         if power < 0 {
             return Scaled::Broken;
         }
-        if power > digits_max || self.digits_count() as i64 + power > digits_max {
+        if power + self.digits_count() as i64 > digits_max {
             return Scaled::Large;
         }
         let digits = self.digits().fold(0, |sum, digit| sum * 10 + u128::from(digit - b'0'));
         Scaled::Whole(digits * 10u128.pow(power as u32))
-    }
-
-    fn condense(
-        negative: bool,
-        whole: &'a str,
-        fraction: &'a str,
-        far: Option<(bool, &'a str)>,
-        power: i64,
-    ) -> Numeral<'a> {
-        let mut shift = -(fraction.len() as i64);
-        let mut last = fraction.trim_end_matches('0');
-        shift += (fraction.len() - last.len()) as i64;
-        let mut first = whole.trim_start_matches('0');
-        if first.is_empty() {
-            last = last.trim_start_matches('0');
-        }
-        if last.is_empty() {
-            let all = first.len();
-            first = first.trim_end_matches('0');
-            shift += (all - first.len()) as i64;
-        }
-        if first.is_empty() && last.is_empty() {
-            return Numeral { negative: false, whole: "", fraction: "", exponent: Exponent::Near(0) };
-        }
-        let exponent = match far {
-            None => Exponent::Near(power + shift),
-            Some((negative, digits)) => Exponent::Far { negative, digits, shift },
-        };
-        Numeral { negative, whole: first, fraction: last, exponent }
     }
 }
 
@@ -118,6 +112,40 @@ pub(crate) enum Scaled {
     Broken,
     /// It is whole, and has too many digits.
     Large,
+}
+
+/// The one text of a number's value, whatever its spelling: plain where that is short, else the significant
+/// digits and the power of ten of the last one. `None` if it is no number.
+pub(crate) fn one_text(text: &str) -> Option<Cow<'_, str>> {
+    if is_the_one(text) {
+        return Some(Cow::Borrowed(text));
+    }
+    let numeral = Numeral::parse(text)?;
+    let sign = if numeral.negative { "-" } else { "" };
+    let far = |minus: &str, power: &str| {
+        let digits: String = numeral.digits().map(char::from).collect();
+        format!("{sign}{digits}e{minus}{power}")
+    };
+    Some(Cow::Owned(match &numeral.exponent {
+        Exponent::Near(power) => match numeral.plain_digits(*power) {
+            Some(plain) => format!("{sign}{plain}"),
+            None => far("", &power.to_string()),
+        },
+        Exponent::Far { negative, digits } => far(if *negative { "-" } else { "" }, digits),
+    }))
+}
+
+/// Whether a number is already written in the one way. Most are, and needn't be taken apart.
+fn is_the_one(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "1"));
+    let is_plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    digits.len() <= PLAIN_DIGITS_MAX
+        && is_plain(whole)
+        && is_plain(fraction)
+        && !fraction.ends_with('0')
+        && (whole == "0" || !whole.starts_with('0'))
+        && text != "-0"
 }
 
 fn split_sign(text: &str) -> (bool, &str) {
@@ -133,26 +161,77 @@ fn split_digits(text: &str) -> Option<(&str, &str)> {
     if count == 0 { None } else { Some(text.split_at(count)) }
 }
 
-/// What stands behind the fraction: nothing, or an exponent and nothing more.
-fn parse_power(text: &str) -> Option<(Option<(bool, &str)>, i64)> {
-    if text.is_empty() {
-        return Some((None, 0));
+/// The digits without the zeros at either end, and the power of ten that the last one left counts.
+fn significant<'a>(whole: &'a str, fraction: &'a str) -> (&'a str, &'a str, i64) {
+    let first = whole.trim_start_matches('0');
+    let last = fraction.trim_end_matches('0');
+    if last.is_empty() {
+        let kept = first.trim_end_matches('0');
+        return (kept, "", (first.len() - kept.len()) as i64);
     }
-    let text = text.strip_prefix(['e', 'E'])?;
-    let (negative, digits) = match text.strip_prefix('+') {
-        Some(digits) => (false, digits),
-        None => split_sign(text),
-    };
-    let (digits, rest) = split_digits(digits)?;
-    if !rest.is_empty() {
-        return None;
+    let power = -(last.len() as i64);
+    (first, if first.is_empty() { last.trim_start_matches('0') } else { last }, power)
+}
+
+/// An exponent as it is written, without the zeros in front.
+struct Power<'a> {
+    negative: bool,
+    digits: &'a str,
+}
+
+impl<'a> Power<'a> {
+    /// Reads what stands behind the fraction: nothing, or an exponent and nothing more.
+    fn parse(text: &'a str) -> Option<Power<'a>> {
+        if text.is_empty() {
+            return Some(Power { negative: false, digits: "" });
+        }
+        let text = text.strip_prefix(['e', 'E'])?;
+        let (negative, text) = match text.strip_prefix('+') {
+            Some(rest) => (false, rest),
+            None => split_sign(text),
+        };
+        let (digits, rest) = split_digits(text)?;
+        if !rest.is_empty() {
+            return None;
+        }
+        Some(Power { negative, digits: digits.trim_start_matches('0') })
     }
-    let digits = digits.trim_start_matches('0');
-    if digits.len() > NEAR_DIGITS_MAX {
-        return Some((Some((negative, digits)), 0));
+
+    fn plus(&self, shift: i64) -> Exponent {
+        if self.digits.len() > NEAR_DIGITS_MAX {
+            return self.far_plus(shift);
+        }
+        let power = self.digits.bytes().fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+        let power = shift + if self.negative { -power } else { power };
+        if power.unsigned_abs() < NEAR_END {
+            return Exponent::Near(power);
+        }
+        Exponent::Far { negative: power < 0, digits: power.unsigned_abs().to_string() }
     }
-    let power = digits.bytes().fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
-    Some((None, if negative { -power } else { power }))
+
+    // The exponent has more digits than the text of any shift, so its sign stays, and at most a 1 is carried
+    // out.
+    fn far_plus(&self, shift: i64) -> Exponent {
+        let mut digits = self.digits.as_bytes().to_vec();
+        let mut carry = if self.negative { -shift } else { shift };
+        for digit in digits.iter_mut().rev() {
+            if carry == 0 {
+                break;
+            }
+            let sum = i64::from(*digit - b'0') + carry;
+            *digit = b'0' + sum.rem_euclid(10) as u8;
+            carry = sum.div_euclid(10);
+        }
+        if carry == 1 {
+            digits.insert(0, b'1');
+        }
+        let digits: String = digits.into_iter().map(char::from).collect();
+        let digits = digits.trim_start_matches('0');
+        if digits.len() > NEAR_DIGITS_MAX {
+            return Exponent::Far { negative: self.negative, digits: digits.to_owned() };
+        }
+        Power { negative: self.negative, digits }.plus(0)
+    }
 }
 
 #[cfg(test)]
@@ -211,17 +290,30 @@ mod tests {
             "1e5x",
             "٣",
         ] {
-            assert_eq!(Numeral::parse(text), None, "{text:?}");
+            assert!(Numeral::parse(text).is_none(), "{text:?}");
         }
     }
 
+    fn check_equal(one: &str, other: &str) {
+        assert_eq!(value_of(one), value_of(other), "{one} is {other}");
+    }
+
+    fn value_of(text: &str) -> (bool, Vec<u8>, Exponent) {
+        let numeral = Numeral::parse(text).unwrap();
+        (numeral.negative, numeral.digits().collect(), numeral.exponent)
+    }
+
     #[test]
-    fn an_exponent_past_counting_is_kept_as_written() {
-        let far = "1".repeat(40);
-        for (text, minus) in [(format!("1.50e{far}"), false), (format!("15e-00{far}"), true)] {
-            let numeral = Numeral::parse(&text).unwrap();
-            let Exponent::Far { negative, digits, .. } = numeral.exponent else { panic!("{text}") };
-            assert_eq!((negative, digits), (minus, far.as_str()));
+    fn exponents_past_counting_are_still_compared_by_value() {
+        check_equal("1e1000000000000000000000", "10e999999999999999999999");
+        check_equal("1.5e-1000000000000000000000", "0.15e-999999999999999999999");
+        check_equal("15e-1000000000000000000000", "1.5e-0999999999999999999999");
+        check_equal("100e999999999999999998", "1e1000000000000000000");
+        check_equal("0.01e1000000000000000001", "1e999999999999999999");
+        check_equal("0.01e1000000000000000001", "1.0e999999999999999999");
+        check_equal("100e-1000000000000000001", "1e-999999999999999999");
+        for other in ["1e1000000000000000000001", "1e-1000000000000000000000", "-1e1000000000000000000000"] {
+            assert_ne!(value_of("1e1000000000000000000000"), value_of(other), "{other}");
         }
     }
 

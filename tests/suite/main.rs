@@ -1,4 +1,6 @@
-//! Everything that is tested from outside the library, in one binary.
+//! Everything that is tested from outside the code, in one binary.
 
+mod contract;
+mod live;
 mod schemas;
 mod tidy;

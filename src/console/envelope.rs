@@ -1,0 +1,177 @@
+//! The lines that `simulate` reads: a record and when it arrived, or nothing but a time.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::catalog::json::Json;
+use crate::invoice::instant::Instant;
+
+/// What a line says.
+pub enum Line {
+    Config(Json),
+    Time(Instant),
+    Record(Box<Record>),
+}
+
+pub struct Record {
+    pub at: Instant,
+    pub topic: String,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope<'a> {
+    #[serde(borrow, default)]
+    at: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    topic: Option<Cow<'a, str>>,
+    #[serde(default)]
+    key: Option<Bytes>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    value: Option<&'a RawValue>,
+    #[serde(default)]
+    text: Option<Bytes>,
+    #[serde(default)]
+    headers: Option<Headers>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    config: Option<&'a RawValue>,
+}
+
+/// A member that is there, be it null.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Reads one line that isn't blank.
+pub fn read_line(bytes: &[u8]) -> Result<Line, String> {
+    let (text, is_marked) = match std::str::from_utf8(bytes) {
+        Ok(text) => (Cow::Borrowed(text), false),
+        Err(_) => (Cow::Owned(mark_stray_bytes(bytes)), true),
+    };
+    if !text.trim_start().starts_with('{') {
+        return Err("not a JSON object".to_owned());
+    }
+    let envelope: Envelope<'_> = serde_json::from_str(&text).map_err(|error| without_place(&error))?;
+    envelope.into_line(is_marked)
+}
+
+/// serde_json counts lines inside the line; the caller knows better.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.split(" at line ").next().unwrap_or(&text).to_owned()
+}
+
+impl Envelope<'_> {
+    fn into_line(self, is_marked: bool) -> Result<Line, String> {
+        let restore = |bytes: Vec<u8>| if is_marked { restore_stray_bytes(&bytes) } else { bytes };
+        if let Some(config) = self.config {
+            let is_alone = self.at.is_none() && self.topic.is_none() && self.value.is_none() && self.text.is_none();
+            let json = Json::read(config.get().as_bytes()).filter(|json| matches!(json, Json::Object(_)));
+            return match json {
+                Some(json) if is_alone && self.key.is_none() && self.headers.is_none() => Ok(Line::Config(json)),
+                _ => Err("a config line has an object as `config`, and no other member".to_owned()),
+            };
+        }
+        let at = self.at.ok_or("`at` is missing")?;
+        let at = Instant::parse_rfc3339(&at).ok_or_else(|| format!("`at` is no RFC 3339 instant: {at}"))?;
+        if self.value.is_some() && self.text.is_some() {
+            return Err("a record has `value` or `text`, not both".to_owned());
+        }
+        let has_content = self.value.is_some() || self.text.is_some() || self.key.is_some() || self.headers.is_some();
+        let Some(topic) = self.topic else {
+            return if has_content { Err("`topic` is missing".to_owned()) } else { Ok(Line::Time(at)) };
+        };
+        let value = self.value.map(|raw| raw.get().as_bytes().to_vec()).or(self.text.map(|text| text.0));
+        let headers = self.headers.map(|headers| headers.0).unwrap_or_default();
+        Ok(Line::Record(Box::new(Record {
+            at,
+            topic: topic.into_owned(),
+            key: self.key.map(|key| restore(key.0)),
+            value: value.map(restore),
+            headers: headers.into_iter().map(|(name, value)| (name, restore(value))).collect(),
+        })))
+    }
+}
+
+// --- Bytes that are no text ---------------------------------------------------------------------------------------------
+
+/// The first of 256 private characters that stand for single bytes while a line is read.
+const MARK: u32 = 0x10_FE00;
+
+/// A record may hold any bytes. JSON is text, so bytes that are none go through the reader in disguise.
+fn mark_stray_bytes(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() + 16);
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().filter_map(|byte| char::from_u32(MARK + u32::from(*byte))));
+    }
+    text
+}
+
+fn restore_stray_bytes(bytes: &[u8]) -> Vec<u8> {
+    let mut restored = Vec::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            match u32::from(letter).checked_sub(MARK).and_then(|byte| u8::try_from(byte).ok()) {
+                Some(byte) => restored.push(byte),
+                None => restored.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        restored.extend_from_slice(chunk.invalid());
+    }
+    restored
+}
+
+/// A JSON string as bytes: escaped halves of surrogate pairs are taken too, as their own bytes.
+struct Bytes(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        struct Read;
+        impl Visitor<'_> for Read {
+            type Value = Bytes;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
+                Ok(Bytes(bytes.to_vec()))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Bytes, E> {
+                Ok(Bytes(text.as_bytes().to_vec()))
+            }
+        }
+        deserializer.deserialize_bytes(Read)
+    }
+}
+
+struct Headers(Vec<(String, Vec<u8>)>);
+
+impl<'de> Deserialize<'de> for Headers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Headers, D::Error> {
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = Headers;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of strings")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Headers, A::Error> {
+                let mut headers: Vec<(String, Vec<u8>)> = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, Bytes>()? {
+                    if headers.iter().any(|(known, _)| *known == name) {
+                        return Err(de::Error::custom(format!("duplicate field `{name}`")));
+                    }
+                    headers.push((name, value.0));
+                }
+                Ok(Headers(headers))
+            }
+        }
+        deserializer.deserialize_map(Read)
+    }
+}

@@ -1,0 +1,271 @@
+//! The port, put together from its parts.
+
+use super::Clock;
+use super::catalog::{Catalog, View};
+use super::inbox::Inbox;
+use super::probe::{Bounds, Isolation, Place, Probe, Stretch};
+use super::reader::{OWN_LOGS, Order, Reader};
+use super::settings::KafkaSettings;
+use super::timer::{Duration, Instant, now, since};
+use crate::ingest::log::merge::Merge;
+use crate::ingest::log::{
+    Batch, Feed, Limits, LogError, LogName, Offset, PerLog, Positions, Record, Run, UsageLog,
+};
+use crate::persist::ShardId;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, mpsc};
+use tokio::time::sleep_until;
+
+/// The logs of all shards, in Kafka.
+pub struct KafkaLog {
+    topics: PerLog<Arc<str>>,
+    orders: mpsc::Sender<Order>,
+    catalog: Arc<Catalog>,
+    /// Sees everything that is there.
+    latest: Probe,
+    /// Sees what readers see.
+    stable: Probe,
+}
+
+impl KafkaLog {
+    /// Makes the clients. They reach for the brokers by themselves, for as long as it takes; an error is about the
+    /// settings.
+    pub fn start(
+        settings: &KafkaSettings,
+        topics: &PerLog<String>,
+        clock: Clock,
+    ) -> Result<KafkaLog, String> {
+        let topics = PerLog::from_fn(|log| Arc::from(topics[log].as_str()));
+        let start = || {
+            let latest = Probe::start(settings, Isolation::Uncommitted)?;
+            let stable = Probe::start(settings, Isolation::Committed)?;
+            let catalog =
+                Catalog::start(settings, place(&topics, LogName::Catalog, ShardId(0)), clock.clone())?;
+            let reader =
+                Reader::start(settings, topics.clone(), clock.clone(), latest.clone(), stable.clone());
+            Ok((latest, stable, catalog, reader?))
+        };
+        let (latest, stable, catalog, orders) =
+            start().map_err(|error: rdkafka::error::KafkaError| format!("kafka: {error}"))?;
+        Ok(KafkaLog { topics, orders, catalog, latest, stable })
+    }
+
+    fn places(&self, shard: ShardId) -> PerLog<Place> {
+        PerLog::from_fn(|log| place(&self.topics, log, shard))
+    }
+}
+
+fn place(topics: &PerLog<Arc<str>>, log: LogName, shard: ShardId) -> Place {
+    let partition = if log == LogName::Catalog { 0 } else { shard.0 };
+    Place { topic: topics[log].clone(), partition }
+}
+
+impl Bounds {
+    /// Whether a log that goes from here to there can be read on at `next`.
+    pub(crate) fn check(self, log: LogName, next: u64) -> Result<(), LogError> {
+        let (begin, end) = (Offset(self.begin), Offset(self.end));
+        if (self.begin..=self.end).contains(&next) {
+            return Ok(());
+        }
+        Err(LogError::OutOfRange { log, wanted: Offset(next), begin, end })
+    }
+}
+
+impl UsageLog for KafkaLog {
+    type Feed = KafkaFeed;
+
+    async fn open(&self, shard: ShardId, from: PerLog<Option<Offset>>) -> Result<KafkaFeed, LogError> {
+        let places = self.places(shard);
+        let found = self.latest.bounds(&places.0).await;
+        let (mut positions, mut ends) = (Positions::default(), Positions::default());
+        for (log, bounds) in LogName::ALL.into_iter().zip(found) {
+            let bounds = bounds.map_err(|trouble| trouble.in_log(log))?;
+            positions[log] = from[log].unwrap_or(Offset(bounds.begin));
+            ends[log] = Offset(bounds.end);
+            bounds.check(log, positions[log].0)?;
+        }
+        let inbox = Inbox::new();
+        let catalog = self.catalog.view(positions[LogName::Catalog], inbox.bell.clone());
+        let (done, opened) = tokio::sync::oneshot::channel();
+        let closing = Closing { shard: shard.0, inbox: inbox.clone(), orders: self.orders.clone() };
+        let _ = self.orders.send(Order::Open { shard: shard.0, inbox: inbox.clone(), from: positions, done });
+        opened.await.map_err(|_| LogError::Unavailable("the reading thread has ended".into()))??;
+        let epoch = now();
+        Ok(KafkaFeed {
+            merge: Merge::new(positions, ends, Duration::ZERO),
+            closing,
+            catalog,
+            places,
+            latest: self.latest.clone(),
+            stable: self.stable.clone(),
+            epoch,
+            gap: None,
+            patience: PerLog::from_fn(|_| PATIENCE),
+            looked_at: PerLog::from_fn(|_| epoch),
+        })
+    }
+}
+
+/// The logs of one shard, in Kafka.
+pub struct KafkaFeed {
+    merge: Merge,
+    closing: Closing,
+    catalog: View,
+    places: PerLog<Place>,
+    latest: Probe,
+    stable: Probe,
+    /// What the merge counts its time from.
+    epoch: Instant,
+    /// A look at what holds up a log that ends further on than anything comes from it.
+    gap: Option<Looking>,
+    /// How long each log may stand still before such a look.
+    patience: PerLog<Duration>,
+    looked_at: PerLog<Instant>,
+}
+
+type Looking = Pin<Box<dyn Future<Output = Option<(LogName, Offset)>> + Send>>;
+
+/// At first; it doubles each time nothing comes of it.
+const PATIENCE: Duration = Duration::from_millis(20);
+const PATIENCE_MAX: Duration = Duration::from_secs(1);
+
+/// So much of the catalog a shard takes at a time. What it holds is kept in memory for it.
+const CATALOG_BYTES: usize = 4 << 20;
+
+/// Closes the shard when the feed, or the future that opens it, is dropped.
+struct Closing {
+    shard: u32,
+    inbox: Arc<Inbox>,
+    orders: mpsc::Sender<Order>,
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let _ = self.orders.send(Order::Close { shard: self.shard, inbox: self.inbox.clone() });
+    }
+}
+
+impl Feed for KafkaFeed {
+    async fn next(&mut self, limits: Limits) -> Result<Batch, LogError> {
+        let deadline = now() + limits.wait_max;
+        loop {
+            self.gather()?;
+            let taken = self.merge.take(&limits, since(self.epoch));
+            if !taken.runs.is_empty() || now() >= deadline {
+                self.give_back(&taken.runs);
+                return Ok(Batch { runs: taken.runs, read_to: self.merge.read_to() });
+            }
+            let until = taken.wait_until.map_or(deadline, |until| deadline.min(self.epoch + until));
+            self.wait(until).await;
+        }
+    }
+
+    async fn ends(&mut self) -> Result<Positions, LogError> {
+        let found = self.latest.ends(&self.places.0).await;
+        let mut ends = Positions::default();
+        for (log, end) in LogName::ALL.into_iter().zip(found) {
+            let end = end.map_err(|trouble| trouble.in_log(log))?;
+            let wanted = self.merge.come_to(log);
+            if end < wanted.0 {
+                return Err(LogError::OutOfRange { log, wanted, begin: Offset(0), end: Offset(end) });
+            }
+            ends[log] = Offset(end);
+            self.merge.reaches(log, ends[log], since(self.epoch));
+        }
+        Ok(ends)
+    }
+
+    async fn fingerprint(&mut self, log: LogName, offset: Offset) -> Result<Option<u64>, LogError> {
+        let place = self.places[log].clone();
+        let bounds = self.latest.bounds(std::slice::from_ref(&place)).await.remove(0);
+        let bounds = bounds.map_err(|trouble| trouble.in_log(log))?;
+        if !(bounds.begin..bounds.end).contains(&offset.0) {
+            return Ok(None);
+        }
+        let stretch = Stretch { place, from: offset.0, to: offset.0 + 1 };
+        let scanned = self.stable.scan(stretch).await.map_err(|trouble| trouble.in_log(log))?;
+        Ok(Run::whole(log, Arc::new(scanned.arena)).first().map(|record: Record<'_>| record.fingerprint()))
+    }
+}
+
+impl KafkaFeed {
+    /// Takes in what has come.
+    fn gather(&mut self) -> Result<(), LogError> {
+        let at = since(self.epoch);
+        for run in self.closing.inbox.take()? {
+            self.patience[run.log] = PATIENCE;
+            self.merge.add(run, at);
+        }
+        if self.merge.bytes(LogName::Catalog) < CATALOG_BYTES {
+            for run in self.catalog.take(self.merge.come_to(LogName::Catalog), CATALOG_BYTES)? {
+                self.patience[LogName::Catalog] = PATIENCE;
+                self.merge.add(run, at);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the reader read on.
+    fn give_back(&self, runs: &[Run]) {
+        for log in OWN_LOGS {
+            let bytes: usize = runs.iter().filter(|run| run.log == log).map(Run::weight_bytes).sum();
+            if bytes > 0 && self.closing.inbox.give_back(log, bytes) {
+                let Closing { shard, inbox, orders } = &self.closing;
+                let _ = orders.send(Order::Resume { shard: *shard, inbox: inbox.clone(), log });
+            }
+        }
+    }
+
+    /// Waits until something has come or the time is over, and meanwhile looks why a log stands still.
+    async fn wait(&mut self, until: Instant) {
+        let stopped = LogName::ALL.into_iter().filter_map(|log| Some((log, self.merge.stopped(log)?)));
+        let due = |log, since| self.looked_at[log].max(self.epoch + since) + self.patience[log];
+        let look_at = stopped.map(|(log, (at, since))| (due(log, since), log, at)).min();
+        let mut until = until;
+        if self.gap.is_none()
+            && let Some((time, log, at)) = look_at
+        {
+            if time <= now() {
+                self.looked_at[log] = now();
+                self.patience[log] = (self.patience[log] * 2).min(PATIENCE_MAX);
+                self.gap = Some(Box::pin(look(self.stable.clone(), self.places[log].clone(), log, at)));
+            } else {
+                until = until.min(time);
+            }
+        }
+        let bell = self.closing.inbox.bell.clone();
+        tokio::select! {
+            () = bell.notified() => {}
+            () = sleep_until(until.into()) => {}
+            found = poll_some(&mut self.gap) => {
+                self.gap = None;
+                if let Some((log, offset)) = found {
+                    self.patience[log] = PATIENCE;
+                    self.merge.nothing_below(log, offset, since(self.epoch));
+                }
+            }
+        }
+    }
+}
+
+async fn poll_some(looking: &mut Option<Looking>) -> Option<(LogName, Offset)> {
+    match looking {
+        Some(looking) => looking.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Looks for the next record of a log that readers can see. Where there is none, the end of what they can see is told:
+/// up to there nothing will ever come.
+async fn look(stable: Probe, place: Place, log: LogName, at: Offset) -> Option<(LogName, Offset)> {
+    let end = stable.ends(std::slice::from_ref(&place)).await.remove(0).ok()?;
+    if end <= at.0 {
+        return None;
+    }
+    let scanned = stable.scan(Stretch { place, from: at.0, to: at.0 + 1 }).await.ok()?;
+    match (scanned.arena.is_empty(), scanned.beyond) {
+        (true, beyond) => Some((log, Offset(beyond.unwrap_or(end)))),
+        (false, _) => None,
+    }
+}

@@ -1,0 +1,573 @@
+//! The catalog changes: records take effect, wait, or are refused; open drafts follow.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::books::{
+    Books, Customer, Due, Life, Money, PlanChange, PlanState, PriceList, PricedCharge, Subscription,
+};
+use super::calendar::Date;
+use super::grace;
+use super::instant::Instant;
+use super::notice::{Event, Notice, Topic};
+use super::period::Anchor;
+use super::waiting::WaitingRecord;
+use crate::catalog::customer::{BillingTime, CustomerRecord, SubscriptionRecord};
+use crate::catalog::entity::Entity;
+use crate::catalog::fault::Fault;
+use crate::catalog::metric::Metric;
+use crate::catalog::plan::{Charge, Plan};
+use crate::catalog::settings::{Refresh, Settings};
+use crate::catalog::{Kind, Name, Record};
+
+impl Books {
+    pub(super) fn take_catalog_record(
+        &mut self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        _headers: super::books::Headers<'_>,
+    ) {
+        let record = match Record::read(key, value) {
+            Ok(record) => record,
+            Err(fault) => return self.refuse(&fault, key, value),
+        };
+        if let Err(fault) = self.check_in_hand(&record) {
+            return self.refuse(&fault, key, value);
+        }
+        let name = record.name();
+        if let Some(missing) = self.missing(&record) {
+            let waiting = WaitingRecord {
+                record,
+                key: key.map(<[u8]>::to_vec),
+                value: value.unwrap_or_default().to_vec(),
+            };
+            return self.waiting.put(waiting, missing);
+        }
+        if let Err(fault) = self.check_whole(&record) {
+            return self.refuse(&fault, key, value);
+        }
+        self.waiting.remove(&name);
+        self.take_effect(record);
+    }
+
+    fn refuse(&mut self, fault: &Fault, key: Option<&[u8]>, value: Option<&[u8]>) {
+        let headers = vec![
+            ("graceline-reason".to_owned(), fault.reason.as_bytes().to_vec()),
+            ("graceline-pointer".to_owned(), fault.pointer.as_bytes().to_vec()),
+        ];
+        self.notices.push(Notice {
+            at: self.now,
+            topic: Topic::BillingRejected,
+            key: key.map(<[u8]>::to_vec),
+            headers,
+            value: value.map(<[u8]>::to_vec),
+        });
+    }
+
+    /// The first thing a record names that isn't there. What the version in force names already is never missing.
+    fn missing(&self, record: &Record) -> Option<Name> {
+        let in_force = self.named_in_force(&record.name());
+        record.references().into_iter().find(|name| !self.offers(name) && !in_force.contains(name))
+    }
+
+    fn offers(&self, name: &Name) -> bool {
+        match name.kind {
+            Kind::Settings => true,
+            Kind::Entity => self.entities.offers(&name.code),
+            Kind::Tax => self.taxes.offers(&name.code),
+            Kind::Metric => self.metrics.offers(&name.code),
+            Kind::Plan => self.plans.offers(&name.code),
+            Kind::Customer => {
+                self.customers.find(&name.code).is_some_and(|customer| !self.customers.get(customer).is_removed)
+            }
+            Kind::Subscription => self.subscriptions.find(&name.code).is_some(),
+        }
+    }
+
+    fn named_in_force(&self, name: &Name) -> Vec<Name> {
+        let in_force = match name.kind {
+            Kind::Entity => self.entities.find(&name.code).filter(|_| self.entities.offers(&name.code)).map(|place| {
+                Record::Entity((*self.entities.get(place).thing).clone())
+            }),
+            Kind::Plan => self.plans.find(&name.code).filter(|_| self.plans.offers(&name.code)).map(|place| {
+                Record::Plan((*self.plans.get(place).thing.prices.plan).clone())
+            }),
+            Kind::Customer => self.customers.find(&name.code).map(|number| self.customers.get(number)).filter(|customer| !customer.is_removed).map(|customer| {
+                Record::Customer((*customer.record).clone())
+            }),
+            Kind::Subscription => self.subscriptions.find(&name.code).map(|number| {
+                Record::Subscription((*self.subscriptions.get(number).record).clone())
+            }),
+            _ => None,
+        };
+        in_force.map(|record| record.references()).unwrap_or_default()
+    }
+
+    // --- Checks -------------------------------------------------------------------------------------------------------
+
+    /// What can be said against a record without what it names.
+    fn check_in_hand(&self, record: &Record) -> Result<(), Fault> {
+        match record {
+            Record::Metric(metric) => {
+                let Some(place) = self.metrics.find(&metric.code) else { return Ok(()) };
+                immutable(metric.immutable_change(&self.metrics.get(place).thing))
+            }
+            Record::Plan(plan) => {
+                let Some(place) = self.plans.find(&plan.code) else { return Ok(()) };
+                let before = &self.plans.get(place).thing.prices.plan;
+                immutable(plan.immutable_change(before))
+            }
+            Record::Subscription(record) => self.check_known_subscription(record),
+            Record::Customer(record) => {
+                let Some(number) = self.customers.find(&record.external_id) else { return Ok(()) };
+                self.check_plans_of(number, record)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What can be said once everything that the record names is there.
+    fn check_whole(&self, record: &Record) -> Result<(), Fault> {
+        self.check_in_hand(record)?;
+        let Record::Subscription(record) = record else { return Ok(()) };
+        let customer = self.customers.find(&record.customer).expect("a subscription's customer is there");
+        let plan = self.plans.find(&record.plan).expect("a subscription's plan is there");
+        if self.subscriptions.find(&record.external_id).is_some_and(|number| {
+            *self.subscriptions.get(number).record == *record
+        }) {
+            return Ok(());
+        }
+        check_together(&self.customers.get(customer).record, &self.prices_of(plan).plan, "/plan_code", "/plan_code")
+    }
+
+    fn check_known_subscription(&self, record: &SubscriptionRecord) -> Result<(), Fault> {
+        let Some(number) = self.subscriptions.find(&record.external_id) else { return Ok(()) };
+        let known = self.subscriptions.get(number);
+        if *known.record == *record {
+            return Ok(());
+        }
+        if known.has_ended(self.now) {
+            return Err(Fault::new("subscription_ended", ""));
+        }
+        let customer = &self.customers.get(known.customer).external_id;
+        let started_at = record.started_at.unwrap_or(known.anchor.started_at);
+        let billing_time = record.billing_time.unwrap_or(BillingTime::Calendar);
+        let changed = [
+            (record.customer != **customer, "/external_customer_id"),
+            (started_at != known.anchor.started_at, "/started_at"),
+            (billing_time != known.anchor.billing_time, "/billing_time"),
+        ];
+        if let Some((_, pointer)) = changed.iter().find(|(changed, _)| *changed) {
+            return Err(Fault::new("immutable", *pointer));
+        }
+        match record.ended_at {
+            Some(end) if end < known.anchor.started_at => Err(Fault::invalid("/ended_at")),
+            _ => Ok(()),
+        }
+    }
+
+    /// A customer's currency and own grace against the plans of its subscriptions (R43, R85).
+    fn check_plans_of(&self, number: u32, record: &CustomerRecord) -> Result<(), Fault> {
+        let customer = self.customers.get(number);
+        if !customer.is_removed && *customer.record == *record {
+            return Ok(());
+        }
+        let running = customer.subscriptions.iter().map(|number| self.subscriptions.get(*number));
+        let plans: Vec<u32> = running
+            .filter(|subscription| !subscription.has_ended(self.now))
+            .flat_map(|subscription| [Some(subscription.plan), subscription.change.map(|change| change.plan)])
+            .flatten()
+            .collect();
+        for check in [check_currency, check_grace] {
+            for plan in &plans {
+                check(record, &self.prices_of(*plan).plan).map_err(|(reason, member)| Fault::new(reason, member))?;
+            }
+        }
+        Ok(())
+    }
+
+    // --- Taking effect ------------------------------------------------------------------------------------------------
+
+    /// Puts a record in force, and after it those that waited for what it brings.
+    fn take_effect(&mut self, record: Record) {
+        let before = self.digests_before(&record);
+        let mut arrived = self.adopt(record);
+        while let Some(name) = arrived.pop_front() {
+            let mut numbers = self.waiting.for_name(&name);
+            while let Some(number) = numbers.pop_first() {
+                let Some(waiting) = self.waiting.get(number) else { continue };
+                if let Some(missing) = self.missing(&waiting.record) {
+                    self.waiting.move_to(number, missing);
+                    continue;
+                }
+                let waiting = self.waiting.take(number).expect("it was just seen");
+                match self.check_whole(&waiting.record) {
+                    Ok(()) => arrived.extend(self.adopt(waiting.record)),
+                    Err(fault) => self.refuse(&fault, waiting.key.as_deref(), Some(&waiting.value)),
+                }
+            }
+        }
+        self.follow(before);
+    }
+
+    /// What the drafts said that the record may touch.
+    fn digests_before(&self, record: &Record) -> BTreeMap<u32, u64> {
+        let all = |books: &Books| books.drafts.iter().map(|number| (*number, books.shown_digest(*number))).collect();
+        let customer = match record {
+            Record::Customer(record) => self.customers.find(&record.external_id),
+            Record::Subscription(record) => self.customers.find(&record.customer),
+            Record::Removed(name) if name.kind == Kind::Customer => self.customers.find(&name.code),
+            Record::Removed(name) if name.kind == Kind::Subscription => {
+                self.subscriptions.find(&name.code).map(|number| self.subscriptions.get(number).customer)
+            }
+            // What is removed stays as it was for all that names it.
+            Record::Removed(_) => None,
+            _ => return all(self),
+        };
+        if !self.waiting.is_empty() {
+            return all(self);
+        }
+        let mut drafts = BTreeMap::new();
+        for number in customer.map(|customer| self.drafts_of(customer)).unwrap_or_default() {
+            drafts.insert(number, self.shown_digest(number));
+        }
+        drafts
+    }
+
+    fn drafts_of(&self, customer: u32) -> BTreeSet<u32> {
+        let subscriptions = &self.customers.get(customer).subscriptions;
+        let windows = subscriptions.iter().flat_map(|number| &self.subscriptions.get(*number).windows);
+        let mut drafts: BTreeSet<u32> = windows.filter_map(|window| window.bill).collect();
+        for number in subscriptions {
+            let subscription = self.subscriptions.get(*number);
+            let opening = super::digest::invoice_id(&subscription.external_id, subscription.anchor.started_at, true);
+            drafts.extend(self.bill_of.get(&opening));
+        }
+        drafts.retain(|number| self.drafts.contains(number));
+        drafts
+    }
+
+    /// Dates open drafts anew, and announces those whose document changed (R17, R33).
+    fn follow(&mut self, before: BTreeMap<u32, u64>) {
+        let mut changed = Vec::new();
+        for (number, digest) in before {
+            if self.draft(number).is_none() {
+                continue;
+            }
+            self.redate(number);
+            let is_over = self.draft(number).is_some_and(|draft| draft.finalizes_at <= self.now);
+            if !is_over && self.shown_digest(number) != digest {
+                changed.push(number);
+            }
+        }
+        changed.sort_by_cached_key(|number| self.order_of(*number));
+        for number in changed {
+            self.announce_draft(number, Event::Updated);
+        }
+    }
+
+    fn redate(&mut self, number: u32) {
+        let finalizes_at = grace::finalizes_at(self, &self.bills[number as usize]);
+        let draft = self.draft_mut(number).expect("only drafts are dated anew");
+        if draft.finalizes_at != finalizes_at {
+            draft.finalizes_at = finalizes_at;
+            self.schedule(finalizes_at, Due::Finalize(number));
+        }
+    }
+
+    /// Puts one record in force; says what can be named from now on.
+    fn adopt(&mut self, record: Record) -> VecDeque<Name> {
+        let name = record.name();
+        match record {
+            Record::Settings(settings) => self.adopt_settings(*settings),
+            Record::Entity(entity) => {
+                self.entities.put(&entity.code.clone(), Arc::new(entity));
+            }
+            Record::Tax(tax) => {
+                self.taxes.put(&tax.code.clone(), tax);
+            }
+            Record::Metric(metric) => self.adopt_metric(metric),
+            Record::Plan(plan) => self.adopt_plan(plan),
+            Record::Customer(record) => self.adopt_customer(record),
+            Record::Subscription(record) => self.adopt_subscription(record),
+            Record::Removed(name) => {
+                self.remove(&name);
+                return VecDeque::new();
+            }
+        }
+        VecDeque::from([name])
+    }
+
+    fn adopt_settings(&mut self, settings: Settings) {
+        let refresh = std::mem::replace(&mut self.settings, settings).refresh;
+        if refresh == self.settings.refresh {
+            return;
+        }
+        for number in self.drafts.clone() {
+            match self.settings.refresh {
+                Refresh::AtFinalization => self.freeze(number),
+                Refresh::Continuous => self.draft_mut(number).expect("a draft is a draft").frozen = None,
+            }
+        }
+    }
+
+    fn adopt_metric(&mut self, metric: Metric) {
+        let code = metric.code.clone();
+        self.metrics.put(&code, Arc::new(metric));
+        let users: Vec<u32> =
+            self.plans.iter().filter(|(_, plan)| plan.thing.prices.plan.prices(&code)).map(|(place, _)| place).collect();
+        for place in users {
+            let state = &self.plans.get(place).thing;
+            let charges: Vec<(u16, u8)> = state.prices.lines.iter().map(|line| (line.number, line.generation)).collect();
+            let prices = self.price_list(state.prices.plan.clone(), &charges);
+            self.plans.get_mut(place).thing.prices = Arc::new(prices);
+        }
+    }
+
+    fn adopt_plan(&mut self, plan: Plan) {
+        let plan = Arc::new(plan);
+        let place = self.plans.find(&plan.code).unwrap_or_else(|| {
+            let nothing = Arc::new(PriceList { plan: plan.clone(), lines: Vec::new() });
+            self.plans.put(&plan.code, PlanState { next_charge: 0, generation: 0, prices: nothing })
+        });
+        self.plans.get_mut(place).is_removed = false;
+        let state = &mut self.plans.get_mut(place).thing;
+        let before = state.prices.clone();
+        let known = |charge: &Charge| {
+            let same = before.plan.charges.iter().zip(&before.lines).find(|(other, _)| other.code == charge.code);
+            same.map(|(_, line)| (line.number, line.generation))
+        };
+        let has_new = plan.charges.iter().any(|charge| known(charge).is_none());
+        if has_new {
+            state.generation = state.generation.saturating_add(1);
+        }
+        let mut charges = Vec::with_capacity(plan.charges.len());
+        for charge in &plan.charges {
+            charges.push(known(charge).unwrap_or((state.next_charge, state.generation)));
+            state.next_charge += u16::from(known(charge).is_none());
+        }
+        let prices = self.price_list(plan, &charges);
+        self.plans.get_mut(place).thing.prices = Arc::new(prices);
+    }
+
+    /// Puts a plan and its metrics together; `charges` are the charges' numbers and generations.
+    fn price_list(&self, plan: Arc<Plan>, charges: &[(u16, u8)]) -> PriceList {
+        let lines = plan.charges.iter().zip(charges).map(|(charge, (number, generation))| {
+            let metric_number = self.metrics.find(&charge.metric).expect("a plan's metrics are there");
+            let metric = self.metrics.get(metric_number).thing.clone();
+            PricedCharge { number: *number, metric, metric_number, generation: *generation }
+        });
+        PriceList { lines: lines.collect(), plan }
+    }
+
+    fn adopt_customer(&mut self, record: CustomerRecord) {
+        let code = record.entity.as_deref().unwrap_or(Entity::DEFAULT);
+        let entity = self.entities.find(code).expect("a customer's entity is there");
+        match self.customers.find(&record.external_id) {
+            Some(number) => {
+                let customer = self.customers.get_mut(number);
+                customer.entity = entity;
+                customer.is_removed = false;
+                *customer.record = record;
+            }
+            None => {
+                self.customers.add(Customer {
+                    external_id: record.external_id.as_str().into(),
+                    record: Box::new(record),
+                    entity,
+                    is_removed: false,
+                    subscriptions: Vec::new(),
+                    money: None,
+                    numbers: Vec::new(),
+                });
+            }
+        }
+    }
+
+    fn adopt_subscription(&mut self, record: SubscriptionRecord) {
+        match self.subscriptions.find(&record.external_id) {
+            Some(number) => self.change_subscription(number, record),
+            None => self.add_subscription(record),
+        }
+    }
+
+    fn add_subscription(&mut self, record: SubscriptionRecord) {
+        let customer = self.customers.find(&record.customer).expect("a subscription's customer is there");
+        let plan = self.plans.find(&record.plan).expect("a subscription's plan is there");
+        let started_at = record.started_at.unwrap_or(self.now);
+        let anchor = Anchor {
+            started_at,
+            date: Date::of(started_at, self.zone_of(customer)),
+            billing_time: record.billing_time.unwrap_or(BillingTime::Calendar),
+        };
+        let (external_id, customer_id) = (record.external_id.clone(), record.customer.clone());
+        let number = self.subscriptions.add(Subscription {
+            external_id: external_id.as_str().into(),
+            customer,
+            ends_at: record.ended_at,
+            record: Box::new(record),
+            anchor,
+            life: Life::NotBegun,
+            plan,
+            change: None,
+            wants_opening: false,
+            windows: VecDeque::new(),
+            next_ordinal: 0,
+            eras: Vec::new(),
+            ahead: Vec::new(),
+        });
+        self.customers.get_mut(customer).subscriptions.push(number);
+        // Periods are opened first, then parked usage finds them, and only then is anything announced (R38).
+        if started_at <= self.now {
+            self.open_windows(number);
+        }
+        self.schedule(started_at, Due::Begin(number));
+        self.attribute_parked(&external_id, &customer_id);
+    }
+
+    fn change_subscription(&mut self, number: u32, record: SubscriptionRecord) {
+        let plan = self.plans.find(&record.plan).expect("a subscription's plan is there");
+        let now = self.now;
+        let subscription = self.subscriptions.get_mut(number);
+        if *subscription.record == record {
+            return;
+        }
+        subscription.ends_at = record.ended_at.map(|end| end.max(now));
+        let at = record.effective_at.unwrap_or(now).max(now);
+        *subscription.record = record;
+        subscription.change = (plan != subscription.plan).then_some(PlanChange { at, plan });
+        if subscription.life == Life::NotBegun {
+            // Before the beginning there is no period to cut: a change by then is the plan to begin with.
+            if let Some(change) = subscription.change.take_if(|change| change.at <= subscription.anchor.started_at) {
+                subscription.plan = change.plan;
+            }
+            self.refuse_ahead_of_end(number);
+            return;
+        }
+        self.recut(number);
+    }
+
+    /// Usage that was taken ahead of a subscription which will never reach it has no period.
+    fn refuse_ahead_of_end(&mut self, number: u32) {
+        let subscription = self.subscriptions.get_mut(number);
+        if subscription.ends_at.is_none_or(|end| end > subscription.anchor.started_at) {
+            return;
+        }
+        for held in std::mem::take(&mut subscription.ahead) {
+            self.refuse_ahead(held);
+        }
+    }
+
+    // --- Removal ------------------------------------------------------------------------------------------------------
+
+    fn remove(&mut self, name: &Name) {
+        match name.kind {
+            Kind::Settings => {}
+            Kind::Entity if name.code == Entity::DEFAULT => {}
+            Kind::Entity => {
+                if let Some(place) = self.entities.find(&name.code) {
+                    self.entities.get_mut(place).is_removed = true;
+                }
+            }
+            Kind::Tax => {
+                if let Some(place) = self.taxes.find(&name.code) {
+                    self.taxes.get_mut(place).is_removed = true;
+                }
+            }
+            Kind::Metric => {
+                if let Some(place) = self.metrics.find(&name.code) {
+                    self.metrics.get_mut(place).is_removed = true;
+                }
+            }
+            Kind::Plan => {
+                if let Some(place) = self.plans.find(&name.code) {
+                    self.plans.get_mut(place).is_removed = true;
+                }
+            }
+            Kind::Customer => {
+                let Some(number) = self.customers.find(&name.code) else { return };
+                self.customers.get_mut(number).is_removed = true;
+                for subscription in self.customers.get(number).subscriptions.clone() {
+                    self.end_now(subscription);
+                }
+            }
+            Kind::Subscription => {
+                if let Some(number) = self.subscriptions.find(&name.code) {
+                    self.end_now(number);
+                }
+            }
+        }
+    }
+
+    fn end_now(&mut self, number: u32) {
+        let now = self.now;
+        let subscription = self.subscriptions.get_mut(number);
+        if subscription.has_ended(now) {
+            return;
+        }
+        if subscription.life == Life::NotBegun {
+            return self.leave_nothing(number);
+        }
+        subscription.ends_at = Some(now);
+        subscription.change = None;
+        self.recut(number);
+    }
+
+    /// A subscription that hasn't begun goes without a trace; its name is free again.
+    fn leave_nothing(&mut self, number: u32) {
+        let subscription = self.subscriptions.get_mut(number);
+        let (customer, external_id) = (subscription.customer, subscription.external_id.clone());
+        subscription.anchor.started_at = Instant::MAX;
+        subscription.ends_at = Some(Instant::MIN);
+        let ahead = std::mem::take(&mut subscription.ahead);
+        self.subscriptions.forget_name(&external_id);
+        self.customers.get_mut(customer).subscriptions.retain(|other| *other != number);
+        for held in ahead {
+            self.refuse_ahead(held);
+        }
+    }
+
+    /// The order in which invoices are told of at one instant (R13).
+    pub(super) fn order_of(&self, number: u32) -> (Box<str>, Option<Instant>, Option<Box<str>>, bool, u32) {
+        let bill = &self.bills[number as usize];
+        let found = self.window_of(bill);
+        (
+            self.customers.get(bill.customer).external_id.clone(),
+            found.map(|(_, window)| window.period.from),
+            found.map(|(subscription, _)| subscription.external_id.clone()),
+            !matches!(bill.kind, super::books::BillKind::Opening { .. }),
+            number,
+        )
+    }
+
+    pub(super) fn money_mut(&mut self, customer: u32) -> &mut Money {
+        self.customers.get_mut(customer).money.get_or_insert_default()
+    }
+}
+
+fn immutable(pointer: Option<String>) -> Result<(), Fault> {
+    pointer.map_or(Ok(()), |pointer| Err(Fault::new("immutable", pointer)))
+}
+
+type Misfit = (&'static str, &'static str);
+
+/// A currency that both sides give has to be the same.
+fn check_currency(customer: &CustomerRecord, plan: &Plan) -> Result<(), Misfit> {
+    match (customer.currency, plan.currency) {
+        (Some(own), Some(other)) if own != other => Err(("currency_mismatch", "/currency")),
+        _ => Ok(()),
+    }
+}
+
+/// A customer's own grace has to be shorter than the plan's period.
+fn check_grace(customer: &CustomerRecord, plan: &Plan) -> Result<(), Misfit> {
+    match customer.grace {
+        Some(grace) if !plan.interval.fits(grace) => Err(("grace_not_shorter_than_period", "/invoice_grace_period")),
+        _ => Ok(()),
+    }
+}
+
+fn check_together(customer: &CustomerRecord, plan: &Plan, currency: &str, grace: &str) -> Result<(), Fault> {
+    check_currency(customer, plan).map_err(|(reason, _)| Fault::new(reason, currency))?;
+    check_grace(customer, plan).map_err(|(reason, _)| Fault::new(reason, grace))
+}

@@ -1,0 +1,603 @@
+//! The books of one shard: its catalog, customers, subscriptions, invoices and ids, and the one door to them.
+//!
+//! Nothing here waits, looks at a clock or fails: what changes the books comes in through [`Books::decide`], time
+//! included, and what the world is to be told leaves as [`Notice`]s.
+
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+use hashbrown::{DefaultHashBuilder, HashTable};
+use std::hash::BuildHasher;
+
+use super::aggregate::Buckets;
+use super::document::{Document, Figures, InvoiceId, Reason};
+use super::ids::Ids;
+use super::instant::Instant;
+use super::notice::Notice;
+use super::period::{Anchor, End, Period, Share};
+use super::quantity::Quantity;
+use super::usage::{Malformed, UsageEvent};
+use super::waiting::Waiting;
+use crate::catalog::currency::Currency;
+use crate::catalog::customer::{CustomerRecord, SubscriptionRecord};
+use crate::catalog::entity::{Entity, Tax};
+use crate::catalog::metric::Metric;
+use crate::catalog::plan::Plan;
+use crate::catalog::settings::Settings;
+
+/// What comes in. Everything that changes the books is one of these.
+pub enum Input<'a> {
+    Usage(UsageRecord<'a>),
+    Catalog { key: Option<&'a [u8]>, value: Option<&'a [u8]>, headers: Headers<'a> },
+    Command(CommandRecord<'a>),
+    /// Nothing but the time.
+    Tick,
+}
+
+pub type Headers<'a> = &'a [(&'a str, &'a [u8])];
+
+/// A record of a usage topic, and what it was understood to be.
+pub struct UsageRecord<'a> {
+    pub key: Option<&'a [u8]>,
+    pub value: &'a [u8],
+    pub headers: Headers<'a>,
+    /// Where it stands, as `topic/partition/offset`: the id of an event that has none.
+    pub place: Place<'a>,
+    pub event: Result<UsageEvent<'a>, Malformed>,
+}
+
+/// A record's place in its log.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    pub topic: &'a str,
+    pub partition: u32,
+    pub offset: u64,
+}
+
+/// A record of a command topic, and what it was understood to be.
+pub struct CommandRecord<'a> {
+    pub key: Option<&'a [u8]>,
+    pub value: &'a [u8],
+    pub headers: Headers<'a>,
+    pub command: super::command::Read<'a>,
+}
+
+/// How many events have met which fate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fates {
+    pub billed: u64,
+    pub late: u64,
+    pub duplicate: u64,
+    pub parked: u64,
+    pub rejected: u64,
+    pub cancelled: u64,
+}
+
+pub struct Books {
+    pub(super) now: Instant,
+    pub(super) settings: Settings,
+    pub(super) entities: Shelf<Arc<Entity>>,
+    pub(super) taxes: Shelf<Tax>,
+    pub(super) metrics: Shelf<Arc<Metric>>,
+    pub(super) plans: Shelf<PlanState>,
+    pub(super) entity_numbers: BTreeMap<u32, u64>,
+    pub(super) waiting: Waiting,
+    pub(super) customers: Roster<Customer>,
+    pub(super) subscriptions: Roster<Subscription>,
+    pub(super) bills: Vec<Bill>,
+    pub(super) bill_of: BTreeMap<InvoiceId, u32>,
+    /// The bills that are drafts: what a change of the catalog may touch.
+    pub(super) drafts: BTreeSet<u32>,
+    pub(super) ids: Ids,
+    pub(super) commands: BTreeMap<(String, String), Instant>,
+    pub(super) parked: BTreeMap<u64, Held>,
+    pub(super) parked_for: BTreeMap<String, Vec<u64>>,
+    pub(super) next_parked: u64,
+    pub(super) unbillable: BTreeMap<UnbillableKey, Unbillable>,
+    pub(super) deadlines: BinaryHeap<Reverse<(Instant, Due)>>,
+    pub(super) notices: Vec<Notice>,
+    pub(super) fates: Fates,
+}
+
+/// A duty that comes with time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    ParkingOver(u64),
+    Begin(u32),
+    PeriodEnd { subscription: u32, ordinal: u32 },
+    Finalize(u32),
+    Refresh(u32),
+    WillBeDue(u32),
+    Overdue(u32),
+    Unbillable(u32, Instant),
+}
+
+/// Things of one small kind, each known by its code; a removed one keeps its last version.
+pub struct Shelf<T> {
+    places: BTreeMap<String, u32>,
+    things: Vec<Kept<T>>,
+}
+
+pub struct Kept<T> {
+    pub thing: T,
+    pub is_removed: bool,
+}
+
+impl<T> Default for Shelf<T> {
+    fn default() -> Shelf<T> {
+        Shelf { places: BTreeMap::new(), things: Vec::new() }
+    }
+}
+
+impl<T> Shelf<T> {
+    pub fn find(&self, code: &str) -> Option<u32> {
+        self.places.get(code).copied()
+    }
+
+    pub fn get(&self, place: u32) -> &Kept<T> {
+        &self.things[place as usize]
+    }
+
+    pub fn get_mut(&mut self, place: u32) -> &mut Kept<T> {
+        &mut self.things[place as usize]
+    }
+
+    /// Whether a record may name it.
+    pub fn offers(&self, code: &str) -> bool {
+        self.find(code).is_some_and(|place| !self.get(place).is_removed)
+    }
+
+    pub fn put(&mut self, code: &str, thing: T) -> u32 {
+        if let Some(place) = self.find(code) {
+            self.things[place as usize] = Kept { thing, is_removed: false };
+            return place;
+        }
+        let place = self.things.len() as u32;
+        self.places.insert(code.to_owned(), place);
+        self.things.push(Kept { thing, is_removed: false });
+        place
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Kept<T>)> {
+        self.things.iter().enumerate().map(|(place, kept)| (place as u32, kept))
+    }
+}
+
+/// People and contracts: many, each with an external id and a number of its own.
+pub struct Roster<T> {
+    numbers: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    entries: Vec<T>,
+}
+
+pub trait Named {
+    fn external_id(&self) -> &str;
+}
+
+impl<T> Default for Roster<T> {
+    fn default() -> Roster<T> {
+        Roster { numbers: HashTable::new(), hasher: DefaultHashBuilder::default(), entries: Vec::new() }
+    }
+}
+
+impl<T: Named> Roster<T> {
+    pub fn find(&self, external_id: &str) -> Option<u32> {
+        let hash = self.hasher.hash_one(external_id);
+        self.numbers.find(hash, |number| self.entries[*number as usize].external_id() == external_id).copied()
+    }
+
+    pub fn add(&mut self, entry: T) -> u32 {
+        let number = self.entries.len() as u32;
+        let hash = self.hasher.hash_one(entry.external_id());
+        self.entries.push(entry);
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        self.numbers.insert_unique(hash, number, |number| {
+            hasher.hash_one(entries[*number as usize].external_id())
+        });
+        number
+    }
+
+    /// Makes the name free again; the number stays taken.
+    pub fn forget_name(&mut self, external_id: &str) {
+        let hash = self.hasher.hash_one(external_id);
+        if let Ok(found) = self.numbers.find_entry(hash, |number| {
+            self.entries[*number as usize].external_id() == external_id
+        }) {
+            found.remove();
+        }
+    }
+
+    pub fn get(&self, number: u32) -> &T {
+        &self.entries[number as usize]
+    }
+
+    pub fn get_mut(&mut self, number: u32) -> &mut T {
+        &mut self.entries[number as usize]
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter()
+    }
+}
+
+/// A plan as it stands, and how its charges are counted: one that is taken out and comes again is a new one.
+pub struct PlanState {
+    pub next_charge: u16,
+    /// How many times charges have been added since the plan was new.
+    pub generation: u8,
+    pub prices: Arc<PriceList>,
+}
+
+/// A plan with its metrics: all that is needed to price usage. It never changes; a newer one replaces it.
+#[derive(Clone, Debug)]
+pub struct PriceList {
+    pub plan: Arc<Plan>,
+    pub lines: Vec<PricedCharge>,
+}
+
+/// The charge at the same place of the plan.
+#[derive(Clone, Debug)]
+pub struct PricedCharge {
+    pub number: u16,
+    pub metric: Arc<Metric>,
+    pub metric_number: u32,
+    /// The plan's generation that brought the charge.
+    pub generation: u8,
+}
+
+pub struct Customer {
+    pub external_id: Box<str>,
+    pub record: Box<CustomerRecord>,
+    pub entity: u32,
+    pub is_removed: bool,
+    pub subscriptions: Vec<u32>,
+    pub money: Option<Box<Money>>,
+    /// Finalized invoices counted, for each entity that this customer has belonged to.
+    pub numbers: Vec<(u32, u64)>,
+}
+
+impl Named for Customer {
+    fn external_id(&self) -> &str {
+        &self.external_id
+    }
+}
+
+/// What a customer has in hand.
+#[derive(Clone, Debug, Default)]
+pub struct Money {
+    pub coupons: Vec<Coupon>,
+    /// What is left of each credit note, oldest first.
+    pub credit_notes: Vec<i128>,
+    pub wallet: i128,
+}
+
+#[derive(Clone, Debug)]
+pub struct Coupon {
+    pub value: CouponValue,
+    /// Invoices it may still be used on; `None`: any number.
+    pub invoices_left: Option<u32>,
+}
+
+#[derive(Clone, Debug)]
+pub enum CouponValue {
+    /// Used up over as many invoices as it takes.
+    Balance(i128),
+    AmountEach(i128),
+    Percent(Quantity),
+}
+
+pub struct Subscription {
+    pub external_id: Box<str>,
+    pub customer: u32,
+    pub record: Box<SubscriptionRecord>,
+    pub anchor: Anchor,
+    pub life: Life,
+    pub ends_at: Option<Instant>,
+    /// The plan of the last window, or before the beginning the plan to begin with.
+    pub plan: u32,
+    pub change: Option<PlanChange>,
+    /// The invoice that opens it is still to be made.
+    pub wants_opening: bool,
+    pub windows: VecDeque<Window>,
+    pub next_ordinal: u32,
+    /// Where stretches of periods begin that follow one rule.
+    pub eras: Vec<Era>,
+    /// Usage from beyond the last window: it goes to the window that will hold it.
+    pub ahead: Vec<Held>,
+}
+
+impl Named for Subscription {
+    fn external_id(&self) -> &str {
+        &self.external_id
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    NotBegun,
+    Running,
+    Ended,
+}
+
+/// A change of plan that hasn't taken effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlanChange {
+    pub at: Instant,
+    pub plan: u32,
+}
+
+/// A first period, and the plan and zone by which its successors follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Era {
+    pub first: Period,
+    pub plan: u32,
+    pub zone: Tz,
+}
+
+/// One period's usage and its invoice: accruing while the period runs, then a draft, then sealed.
+pub struct Window {
+    pub ordinal: u32,
+    pub period: Period,
+    /// The boundary, or the cut that comes before it.
+    pub to: Instant,
+    pub end: End,
+    pub plan: u32,
+    pub usage: Buckets,
+    pub bill: Option<u32>,
+    pub advance: Option<Advance>,
+    /// Late usage that this window's invoice carries, period by period.
+    pub carries: Vec<Carried>,
+    pub sealed: Option<Box<Sealing>>,
+    /// Usage at the period's first instant, as long as the clock stands there: a plan may still change under it.
+    pub fresh: Vec<Held>,
+}
+
+impl Window {
+    pub fn is_sealed(&self) -> bool {
+        self.sealed.is_some()
+    }
+
+    pub fn contains(&self, at: Instant) -> bool {
+        self.period.from <= at && at < self.to
+    }
+}
+
+/// A base fee that stands on an earlier invoice, as it was planned then.
+#[derive(Clone, Copy, Debug)]
+pub struct Advance {
+    pub to: Instant,
+    pub end: End,
+    /// What was billed, once the invoice that has it is sealed.
+    pub sealed_cents: Option<i128>,
+}
+
+/// What is kept of a finalized period as long as late usage of it could come.
+pub struct Sealing {
+    pub prices: Arc<PriceList>,
+    /// The digits of the currency's minor unit.
+    pub exponent: u32,
+    pub share: Share,
+    pub base_fee_cents: i128,
+    /// All usage that is on sealed invoices.
+    pub billed: Buckets,
+    /// The same with the late usage that its carrier doesn't bill before it is sealed.
+    pub with_late: Option<Buckets>,
+    pub carrier: Option<u32>,
+}
+
+/// Late usage of one original period on one invoice, as `usage.late` reports it.
+#[derive(Clone, Debug)]
+pub struct Carried {
+    pub from: Instant,
+    pub to: Instant,
+    /// By the metric's code.
+    pub metrics: BTreeMap<String, MetricUse>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MetricUse {
+    pub events: u64,
+    pub units: Option<Quantity>,
+}
+
+/// Usage that is kept whole until it is decided.
+#[derive(Clone, Debug)]
+pub struct Held {
+    pub event: UsageEvent<'static>,
+    pub arrived_at: Instant,
+    pub happened_at: Instant,
+    pub id_hash: u64,
+    /// Whose id it holds: a subscription's external id, or a customer's under a mark.
+    pub scope: String,
+    pub key: Option<Vec<u8>>,
+    pub value: Vec<u8>,
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnbillableKey {
+    pub subscription: u32,
+    pub from: Instant,
+}
+
+/// Refused usage of a period that nobody was told of yet.
+#[derive(Clone, Debug)]
+pub struct Unbillable {
+    pub since: Instant,
+    pub carried: Carried,
+}
+
+/// An invoice: a draft that follows everything, or sealed as it is.
+pub struct Bill {
+    pub id: InvoiceId,
+    pub customer: u32,
+    pub kind: BillKind,
+    pub version: u32,
+    pub created_by: Option<Box<str>>,
+    pub stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BillKind {
+    Period { subscription: u32, ordinal: u32, reason: Reason },
+    Opening { subscription: u32, ordinal: u32 },
+    OneOff,
+    Credit,
+}
+
+pub enum Stage {
+    Draft(Box<Draft>),
+    Sealed(Box<Sealed>),
+}
+
+pub struct Draft {
+    pub finalizes_at: Instant,
+    /// When usage that nobody was told of yet is to be announced.
+    pub refresh_at: Option<Instant>,
+    /// The document last announced, condensed.
+    pub announced: u64,
+    pub edits: BTreeMap<super::aggregate::LineKey, Edit>,
+    /// The figures that stay as they are until somebody asks for new ones.
+    pub frozen: Option<Figures>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Edit {
+    pub units: Option<Quantity>,
+    pub amount_cents: Option<i128>,
+    pub display_name: Option<String>,
+}
+
+impl Edit {
+    /// A new name alone leaves the fee as it is (R95).
+    pub fn changes_amount(&self) -> bool {
+        self.units.is_some() || self.amount_cents.is_some()
+    }
+}
+
+pub struct Sealed {
+    pub document: Document,
+    pub used: Used,
+    /// Credits that were bought, to be added to the wallet when the invoice is paid.
+    pub credits: Option<i128>,
+}
+
+/// What a finalized invoice took of what its customer has in hand.
+#[derive(Clone, Debug, Default)]
+pub struct Used {
+    /// By the coupon's place: what it took off.
+    pub coupons: Vec<(usize, i128)>,
+    pub credit_notes: Vec<(usize, i128)>,
+    pub wallet: i128,
+}
+
+impl Books {
+    /// Empty books, before anything has been read.
+    pub fn new(settings: Settings) -> Books {
+        let mut entities = Shelf::default();
+        entities.put(Entity::DEFAULT, Arc::new(Entity::unnamed()));
+        Books {
+            now: Instant::MIN,
+            settings,
+            entities,
+            taxes: Shelf::default(),
+            metrics: Shelf::default(),
+            plans: Shelf::default(),
+            entity_numbers: BTreeMap::new(),
+            waiting: Waiting::default(),
+            customers: Roster::default(),
+            subscriptions: Roster::default(),
+            bills: Vec::new(),
+            bill_of: BTreeMap::new(),
+            drafts: BTreeSet::new(),
+            ids: Ids::default(),
+            commands: BTreeMap::new(),
+            parked: BTreeMap::new(),
+            parked_for: BTreeMap::new(),
+            next_parked: 0,
+            unbillable: BTreeMap::new(),
+            deadlines: BinaryHeap::new(),
+            notices: Vec::new(),
+            fates: Fates::default(),
+        }
+    }
+
+    /// The one door: what is due by then comes first, then the input, then what it made due (R11).
+    pub fn decide(&mut self, at: Instant, input: &Input<'_>) {
+        self.pass_time(at);
+        match input {
+            Input::Usage(record) => self.take_usage(record),
+            Input::Catalog { key, value, headers } => self.take_catalog_record(*key, *value, headers),
+            Input::Command(record) => self.take_command(record),
+            Input::Tick => return,
+        }
+        self.pass_time(at);
+    }
+
+    /// What is to be told since it was last asked for, in order.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    pub fn fates(&self) -> Fates {
+        self.fates
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The instant of the next duty.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.peek().map(|Reverse((at, _))| *at)
+    }
+
+    pub(super) fn schedule(&mut self, at: Instant, due: Due) {
+        self.deadlines.push(Reverse((at, due)));
+    }
+
+    /// The first instant whose usage isn't too late now.
+    pub(super) fn horizon(&self) -> Instant {
+        self.now.minus(self.settings.lateness_limit.exact())
+    }
+
+    pub(super) fn zone_of(&self, customer: u32) -> Tz {
+        let customer = self.customers.get(customer);
+        let entity = &self.entities.get(customer.entity).thing;
+        customer.record.zone.or(entity.zone).unwrap_or(Tz::UTC)
+    }
+
+    pub(super) fn entity_of(&self, customer: u32) -> &Arc<Entity> {
+        &self.entities.get(self.customers.get(customer).entity).thing
+    }
+
+    pub(super) fn prices_of(&self, plan: u32) -> &Arc<PriceList> {
+        &self.plans.get(plan).thing.prices
+    }
+
+    /// R85: the plan's, else the customer's, else the entity's.
+    pub(super) fn currency_of(&self, customer: u32, plan: Option<&Plan>) -> Option<Currency> {
+        let own = plan.and_then(|plan| plan.currency).or(self.customers.get(customer).record.currency);
+        own.or(self.entity_of(customer).currency)
+    }
+
+    /// The digits of the minor unit that a plan's fees are rounded to.
+    pub(super) fn exponent_of(&self, customer: u32, plan: &Plan) -> u32 {
+        exponent(self.currency_of(customer, Some(plan)))
+    }
+}
+
+/// The digits behind the point; two where nobody says which currency it is.
+pub(super) fn exponent(currency: Option<Currency>) -> u32 {
+    currency.map_or(2, Currency::exponent)
+}

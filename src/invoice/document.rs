@@ -1,0 +1,398 @@
+//! An invoice as the world sees it: its fields, its fees, and their JSON text.
+
+use chrono_tz::Tz;
+
+use super::calendar::Date;
+use super::exact::Exact;
+use super::instant::Instant;
+use super::quantity::Quantity;
+use crate::catalog::currency::Currency;
+use crate::catalog::duration::Duration;
+
+/// An invoice's number of its own: the same invoice has it in every replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InvoiceId(pub u128);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Draft,
+    Finalized,
+    /// Its fees add up to nothing, and its entity doesn't number such invoices.
+    Closed,
+    Voided,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvoiceType {
+    Subscription,
+    OneOff,
+    Credit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    Starting,
+    Periodic,
+    Terminating,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payment {
+    Pending,
+    Succeeded,
+    Failed,
+}
+
+/// Everything an invoice's webhook says but its version.
+#[derive(Clone, Debug)]
+pub struct Document {
+    pub id: InvoiceId,
+    pub number: Option<String>,
+    pub sequential_id: Option<u64>,
+    pub status: Status,
+    pub invoice_type: InvoiceType,
+    pub reason: Option<Reason>,
+    pub entity: String,
+    pub customer: String,
+    pub customer_name: Option<String>,
+    pub zone: Tz,
+    pub subscription: Option<String>,
+    pub plan: Option<String>,
+    /// `None` where nobody says which.
+    pub currency: Option<Currency>,
+    pub period: Option<(Instant, Instant)>,
+    pub grace: Duration,
+    pub expected_finalization_at: Instant,
+    pub finalized_at: Option<Instant>,
+    pub issuing_date: Date,
+    pub net_payment_term: u32,
+    pub payment_due_date: Option<Date>,
+    pub payment: Payment,
+    pub payment_overdue: bool,
+    pub dispute_lost_at: Option<Instant>,
+    pub voided_at: Option<Instant>,
+    pub figures: Figures,
+}
+
+/// The fees, as JSON text, and what they add up to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Figures {
+    pub fees: Vec<u8>,
+    pub amounts: Amounts,
+}
+
+/// The amounts at the foot of an invoice, in minor units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amounts {
+    pub fees: i128,
+    pub coupons: i128,
+    pub taxes: i128,
+    pub credit_notes: i128,
+    pub prepaid_credit: i128,
+}
+
+impl Amounts {
+    pub fn excluding_taxes(&self) -> i128 {
+        self.fees - self.coupons
+    }
+
+    pub fn including_taxes(&self) -> i128 {
+        self.excluding_taxes() + self.taxes
+    }
+
+    /// What is to be paid; never less than nothing (R62).
+    pub fn total(&self) -> i128 {
+        self.including_taxes().max(0) - self.credit_notes - self.prepaid_credit
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeeType {
+    Subscription,
+    Charge,
+    LateUsage,
+    Commitment,
+    OneOff,
+}
+
+#[derive(Clone, Debug)]
+pub struct Fee {
+    pub fee_type: FeeType,
+    pub charge_code: Option<String>,
+    pub metric_code: Option<String>,
+    pub display_name: Option<String>,
+    pub filter: Option<Vec<(String, Vec<String>)>>,
+    pub grouped_by: Option<Vec<(String, Option<String>)>>,
+    pub period: Option<(Instant, Instant)>,
+    pub units: Quantity,
+    pub events: u64,
+    pub amount_cents: i128,
+    /// In the currency's major unit.
+    pub precise: Exact,
+    pub edited: bool,
+}
+
+impl Document {
+    /// Appends the invoice's JSON; with the version left out it is what two documents are compared by.
+    pub fn write_to(&self, version: Option<u32>, out: &mut Vec<u8>) {
+        let mut object = Object::open(out);
+        object.text("id", &self.id.to_string());
+        object.optional_text("number", self.number.as_deref());
+        object.optional("sequential_id", self.sequential_id, |out, id| push_display(out, id));
+        if let Some(version) = version {
+            object.number("version", version);
+        }
+        object.text("status", self.status.name());
+        object.text("invoice_type", self.invoice_type.name());
+        object.optional_text("invoicing_reason", self.reason.map(Reason::name));
+        object.text("billing_entity_code", &self.entity);
+        self.write_customer(object.member("customer"));
+        object.optional_text("external_subscription_id", self.subscription.as_deref());
+        object.optional_text("plan_code", self.plan.as_deref());
+        object.optional_text("currency", self.currency.map(|currency| currency.to_string()).as_deref());
+        object.instant("period_from", self.period.map(|period| period.0));
+        object.instant("period_to", self.period.map(|period| period.1));
+        object.text("grace_period", &self.grace.to_string());
+        object.instant("expected_finalization_at", Some(self.expected_finalization_at));
+        object.instant("finalized_at", self.finalized_at);
+        object.date("issuing_date", Some(self.issuing_date));
+        object.number("net_payment_term", self.net_payment_term);
+        object.date("payment_due_date", self.payment_due_date);
+        object.text("payment_status", self.payment.name());
+        object.flag("payment_overdue", self.payment_overdue);
+        object.instant("payment_dispute_lost_at", self.dispute_lost_at);
+        object.instant("voided_at", self.voided_at);
+        object.member("fees").extend_from_slice(&self.figures.fees);
+        self.figures.amounts.write_to(&mut object);
+        object.close();
+    }
+
+    fn write_customer(&self, out: &mut Vec<u8>) {
+        let mut object = Object::open(out);
+        object.text("external_id", &self.customer);
+        object.optional_text("name", self.customer_name.as_deref());
+        object.text("timezone", self.zone.name());
+        object.close();
+    }
+}
+
+impl Amounts {
+    fn write_to(&self, object: &mut Object<'_>) {
+        object.number("fees_amount_cents", self.fees);
+        object.number("coupons_amount_cents", self.coupons);
+        object.number("sub_total_excluding_taxes_amount_cents", self.excluding_taxes());
+        object.number("taxes_amount_cents", self.taxes);
+        object.number("sub_total_including_taxes_amount_cents", self.including_taxes());
+        object.number("credit_notes_amount_cents", self.credit_notes);
+        object.number("prepaid_credit_amount_cents", self.prepaid_credit);
+        object.number("total_amount_cents", self.total());
+    }
+}
+
+/// The fees as a JSON list.
+pub fn write_fees(fees: &[Fee]) -> Vec<u8> {
+    let mut out = vec![b'['];
+    for (index, fee) in fees.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        fee.write_to(&mut out);
+    }
+    out.push(b']');
+    out
+}
+
+impl Fee {
+    fn write_to(&self, out: &mut Vec<u8>) {
+        let mut object = Object::open(out);
+        object.text("type", self.fee_type.name());
+        object.optional_text("charge_code", self.charge_code.as_deref());
+        object.optional_text("billable_metric_code", self.metric_code.as_deref());
+        object.optional_text("invoice_display_name", self.display_name.as_deref());
+        object.optional("filter", self.filter.as_ref(), |out, filter| push_filter(out, filter));
+        object.optional("grouped_by", self.grouped_by.as_ref(), |out, group| push_group(out, group));
+        object.instant("period_from", self.period.map(|period| period.0));
+        object.instant("period_to", self.period.map(|period| period.1));
+        object.quoted("units", |out| self.units.write_to(out));
+        object.number("events_count", self.events);
+        object.number("amount_cents", self.amount_cents);
+        object.quoted("precise_amount", |out| self.precise.write_to(out));
+        object.flag("edited", self.edited);
+        object.close();
+    }
+}
+
+fn push_filter(out: &mut Vec<u8>, filter: &[(String, Vec<String>)]) {
+    let mut object = Object::open(out);
+    for (key, values) in filter {
+        let out = object.member(key);
+        out.push(b'[');
+        for (index, value) in values.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            push_text(out, value);
+        }
+        out.push(b']');
+    }
+    object.close();
+}
+
+fn push_group(out: &mut Vec<u8>, group: &[(String, Option<String>)]) {
+    let mut object = Object::open(out);
+    for (key, value) in group {
+        object.optional_text(key, value.as_deref());
+    }
+    object.close();
+}
+
+/// Writes a JSON object, its members in the order they are given.
+pub struct Object<'a> {
+    out: &'a mut Vec<u8>,
+    is_empty: bool,
+}
+
+impl<'a> Object<'a> {
+    pub fn open(out: &'a mut Vec<u8>) -> Object<'a> {
+        out.push(b'{');
+        Object { out, is_empty: true }
+    }
+
+    pub fn close(self) {
+        self.out.push(b'}');
+    }
+
+    /// Starts a member; its value is to be appended.
+    pub fn member(&mut self, name: &str) -> &mut Vec<u8> {
+        if !self.is_empty {
+            self.out.push(b',');
+        }
+        self.is_empty = false;
+        push_text(self.out, name);
+        self.out.push(b':');
+        self.out
+    }
+
+    pub fn optional<T>(&mut self, name: &str, value: Option<T>, write: impl FnOnce(&mut Vec<u8>, T)) {
+        let out = self.member(name);
+        match value {
+            None => out.extend_from_slice(b"null"),
+            Some(value) => write(out, value),
+        }
+    }
+
+    pub fn text(&mut self, name: &str, value: &str) {
+        push_text(self.member(name), value);
+    }
+
+    pub fn optional_text(&mut self, name: &str, value: Option<&str>) {
+        self.optional(name, value, push_text);
+    }
+
+    pub fn number(&mut self, name: &str, value: impl std::fmt::Display) {
+        push_display(self.member(name), value);
+    }
+
+    pub fn flag(&mut self, name: &str, value: bool) {
+        push_display(self.member(name), value);
+    }
+
+    pub fn instant(&mut self, name: &str, value: Option<Instant>) {
+        self.optional(name, value, |out, instant| {
+            out.push(b'"');
+            instant.write_to(out);
+            out.push(b'"');
+        });
+    }
+
+    pub fn date(&mut self, name: &str, value: Option<Date>) {
+        self.optional(name, value, |out, date| {
+            out.push(b'"');
+            date.write_to(out);
+            out.push(b'"');
+        });
+    }
+
+    pub fn quoted(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        let out = self.member(name);
+        out.push(b'"');
+        write(out);
+        out.push(b'"');
+    }
+}
+
+/// Appends a JSON string.
+pub fn push_text(out: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(out, text).expect("text can always be written to memory");
+}
+
+pub fn push_display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
+    out.extend_from_slice(value.to_string().as_bytes());
+}
+
+impl std::fmt::Display for InvoiceId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "in_{:032x}", self.0)
+    }
+}
+
+impl InvoiceId {
+    pub fn parse(text: &str) -> Option<InvoiceId> {
+        let digits = text.strip_prefix("in_").filter(|digits| digits.len() == 32)?;
+        let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        plain.then(|| u128::from_str_radix(digits, 16).ok().map(InvoiceId))?
+    }
+}
+
+impl Status {
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Draft => "draft",
+            Status::Finalized => "finalized",
+            Status::Closed => "closed",
+            Status::Voided => "voided",
+        }
+    }
+}
+
+impl InvoiceType {
+    pub fn name(self) -> &'static str {
+        match self {
+            InvoiceType::Subscription => "subscription",
+            InvoiceType::OneOff => "one_off",
+            InvoiceType::Credit => "credit",
+        }
+    }
+}
+
+impl Reason {
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::Starting => "subscription_starting",
+            Reason::Periodic => "subscription_periodic",
+            Reason::Terminating => "subscription_terminating",
+        }
+    }
+}
+
+impl Payment {
+    pub fn name(self) -> &'static str {
+        match self {
+            Payment::Pending => "pending",
+            Payment::Succeeded => "succeeded",
+            Payment::Failed => "failed",
+        }
+    }
+}
+
+impl FeeType {
+    pub fn name(self) -> &'static str {
+        match self {
+            FeeType::Subscription => "subscription",
+            FeeType::Charge => "charge",
+            FeeType::LateUsage => "late_usage",
+            FeeType::Commitment => "commitment",
+            FeeType::OneOff => "one_off",
+        }
+    }
+}

@@ -1,0 +1,503 @@
+//! What an invoice's fees are and add up to: the period's own, and those of late usage.
+
+use super::aggregate::{Bucket, Buckets, LineKey};
+use super::books::{Advance, Bill, BillKind, Books, Edit, PriceList, PricedCharge, Sealing, Stage, Subscription, Window};
+use super::document::{Amounts, Document, Fee, FeeType, Figures, InvoiceType, Payment, Status, write_fees};
+use super::exact::{Exact, percent};
+use super::grace;
+use super::instant::Instant;
+use super::period::{Period, Share};
+use super::price::{Usage, price};
+use super::quantity::Quantity;
+use crate::catalog::plan::{Charge, Plan, Tariff};
+
+use std::collections::BTreeMap;
+
+pub(super) type Edits = BTreeMap<LineKey, Edit>;
+
+/// One line of a charge, priced.
+pub(super) struct Line {
+    key: LineKey,
+    units: Quantity,
+    events: u64,
+    cents: i128,
+    /// In the major unit.
+    precise: Exact,
+    is_edited: bool,
+    display_name: Option<String>,
+}
+
+/// What the lines of a period are made from.
+pub(super) struct Basis<'a> {
+    pub prices: &'a PriceList,
+    pub usage: &'a Buckets,
+    pub edits: Option<&'a Edits>,
+    pub period: &'a Period,
+    pub to: Instant,
+    pub share: Share,
+    pub base_fee_cents: i128,
+    pub exponent: u32,
+}
+
+/// A charge's lines and what lifts them to its minimum.
+struct ChargeFees {
+    lines: Vec<Line>,
+    minimum: Option<Amount>,
+}
+
+/// An amount before and after it is rounded to the minor unit.
+#[derive(Clone)]
+pub(super) struct Amount {
+    pub cents: i128,
+    pub precise: Exact,
+}
+
+impl Amount {
+    /// Cents that have been shared out or computed, to be rounded.
+    fn of_cents(exact: &Exact, exponent: u32) -> Amount {
+        Amount { cents: exact.rounded(), precise: exact.shifted(-(exponent as i32)) }
+    }
+
+    fn plain(cents: i128, exponent: u32) -> Amount {
+        Amount { cents, precise: Exact::whole(cents).shifted(-(exponent as i32)) }
+    }
+
+    /// The fee of a plan for a whole: one unit of it, named by the plan.
+    fn fee(&self, fee_type: FeeType, plan: &Plan, period: (Instant, Instant)) -> Fee {
+        Fee {
+            fee_type,
+            charge_code: None,
+            metric_code: None,
+            display_name: plan.display_name.clone().or_else(|| plan.name.clone()),
+            filter: None,
+            grouped_by: None,
+            period: Some(period),
+            units: Quantity::ONE,
+            events: 0,
+            amount_cents: self.cents,
+            precise: self.precise.clone(),
+            edited: false,
+        }
+    }
+
+    fn minus(&self, other: &Amount) -> Amount {
+        Amount { cents: self.cents - other.cents, precise: self.precise.minus(&other.precise) }
+    }
+}
+
+/// A plan's base fee for a part of a whole interval.
+pub(super) fn base_fee(plan: &Plan, share: Share, exponent: u32) -> Amount {
+    Amount::of_cents(&Exact::whole(plan.amount_cents).times(&Exact::of_share(share)), exponent)
+}
+
+impl Basis<'_> {
+    fn charges(&self) -> Vec<ChargeFees> {
+        let places = self.prices.plan.charges.iter().zip(&self.prices.lines);
+        places.map(|(charge, priced)| self.charge_fees(charge, priced)).collect()
+    }
+
+    fn charge_fees(&self, charge: &Charge, priced: &PricedCharge) -> ChargeFees {
+        let mut lines = Vec::new();
+        let tariffs = std::iter::once(&charge.tariff).chain(charge.filters.iter().map(|filter| &filter.tariff));
+        for (filter, tariff) in tariffs.enumerate() {
+            for key in self.keys(priced.number, filter as u16, tariff) {
+                let line = self.line(key, tariff, priced);
+                if line.units.0 != 0 || line.cents != 0 || line.events > 0 || line.is_edited {
+                    lines.push(line);
+                }
+            }
+        }
+        let minimum = (charge.minimum_cents > 0).then(|| {
+            let least = Exact::whole(charge.minimum_cents).times(&Exact::of_share(self.share));
+            let billed: i128 = lines.iter().map(|line| line.cents).sum();
+            lifted(&least, billed, self.exponent)
+        });
+        ChargeFees { lines, minimum }
+    }
+
+    /// The lines of one tariff: the single one, or one for each group that usage or an edit has opened.
+    fn keys(&self, charge: u16, filter: u16, tariff: &Tariff) -> Vec<LineKey> {
+        if tariff.group_keys.is_empty() {
+            return vec![LineKey { charge, filter, group: None }];
+        }
+        let mut keys: Vec<LineKey> = self.usage.groups(charge, filter).map(|bucket| bucket.key.clone()).collect();
+        if let Some(edits) = self.edits {
+            keys.extend(edits.keys().filter(|key| key.charge == charge && key.filter == filter).cloned());
+        }
+        keys.sort();
+        keys.dedup();
+        keys
+    }
+
+    fn line(&self, key: LineKey, tariff: &Tariff, priced: &PricedCharge) -> Line {
+        let empty;
+        let bucket = match self.usage.get(&key) {
+            Some(bucket) => bucket,
+            None => {
+                empty = Bucket::empty(key.clone(), priced.metric.aggregation);
+                &empty
+            }
+        };
+        let used = bucket.units(&priced.metric, self.period, self.to);
+        let edit = self.edits.and_then(|edits| edits.get(&key));
+        let units = edit.and_then(|edit| edit.units);
+        let usage = match units {
+            Some(units) => Usage::of_units(units),
+            None => Usage::of(bucket, used),
+        };
+        let mut precise = price(&tariff.price, &usage, self.exponent);
+        let mut cents = precise.shifted(self.exponent as i32).rounded();
+        if let Some(amount) = edit.and_then(|edit| edit.amount_cents) {
+            Amount { cents, precise } = Amount::plain(amount, self.exponent);
+        }
+        Line {
+            key,
+            units: units.unwrap_or(used),
+            events: bucket.events,
+            cents,
+            precise,
+            is_edited: edit.is_some_and(Edit::changes_amount),
+            display_name: edit.and_then(|edit| edit.display_name.clone()),
+        }
+    }
+
+    /// What lifts the whole period to the plan's commitment (R79).
+    fn commitment(&self, charges: &[ChargeFees]) -> Option<Amount> {
+        let plan = &self.prices.plan;
+        if plan.commitment_cents == 0 {
+            return None;
+        }
+        let least = Exact::whole(plan.commitment_cents).times(&Exact::of_share(self.share));
+        let lines: i128 = charges.iter().flat_map(|fees| &fees.lines).map(|line| line.cents).sum();
+        let minimums: i128 = charges.iter().filter_map(|fees| fees.minimum.as_ref()).map(|amount| amount.cents).sum();
+        Some(lifted(&least, self.base_fee_cents + lines + minimums, self.exponent))
+    }
+
+    fn minimum_fee(&self, charge: &Charge, priced: &PricedCharge, amount: &Amount) -> Option<Fee> {
+        (amount.cents != 0).then(|| Fee {
+            charge_code: Some(charge.code.clone()),
+            metric_code: Some(charge.metric.clone()),
+            display_name: charge.display_name.clone().or_else(|| priced.metric.name.clone()),
+            ..amount.fee(FeeType::Commitment, &self.prices.plan, self.window())
+        })
+    }
+
+    fn commitment_fee(&self, amount: &Amount) -> Option<Fee> {
+        (amount.cents != 0).then(|| amount.fee(FeeType::Commitment, &self.prices.plan, self.window()))
+    }
+
+    fn window(&self) -> (Instant, Instant) {
+        (self.period.from, self.to)
+    }
+
+    /// The fees of the period's own charges, minimums and commitment.
+    fn fees(&self) -> Vec<Fee> {
+        let charges = self.charges();
+        let mut fees = Vec::new();
+        for (place, found) in charges.iter().enumerate() {
+            let charge = &self.prices.plan.charges[place];
+            let priced = &self.prices.lines[place];
+            for line in &found.lines {
+                fees.push(line_fee(FeeType::Charge, charge, priced, line, self.window()));
+            }
+            let minimum = found.minimum.as_ref();
+            fees.extend(minimum.and_then(|amount| self.minimum_fee(charge, priced, amount)));
+        }
+        fees.extend(self.commitment(&charges).and_then(|amount| self.commitment_fee(&amount)));
+        fees
+    }
+
+    /// What late usage adds to `before`, line by line (R61, R63).
+    fn increments(&self, before: &Basis<'_>) -> Vec<Fee> {
+        let (with, without) = (self.charges(), before.charges());
+        let mut fees = Vec::new();
+        for (place, found) in with.iter().enumerate() {
+            let charge = &self.prices.plan.charges[place];
+            let priced = &self.prices.lines[place];
+            let earlier = &without[place];
+            for line in &found.lines {
+                let same = earlier.lines.iter().find(|other| other.key == line.key);
+                let added = line.minus(same);
+                if added.events > 0 {
+                    fees.push(line_fee(FeeType::LateUsage, charge, priced, &added, self.window()));
+                }
+            }
+            let minimum = difference(found.minimum.as_ref(), earlier.minimum.as_ref());
+            fees.extend(minimum.and_then(|amount| self.minimum_fee(charge, priced, &amount)));
+        }
+        let (with, without) = (self.commitment(&with), before.commitment(&without));
+        let commitment = difference(with.as_ref(), without.as_ref());
+        fees.extend(commitment.and_then(|amount| self.commitment_fee(&amount)));
+        fees
+    }
+}
+
+/// What is missing to `least`; nothing if it is reached.
+fn lifted(least: &Exact, billed: i128, exponent: u32) -> Amount {
+    Amount::plain((least.rounded() - billed).max(0), exponent)
+}
+
+fn difference(with: Option<&Amount>, without: Option<&Amount>) -> Option<Amount> {
+    Some(with?.minus(without?))
+}
+
+impl Line {
+    fn minus(&self, other: Option<&Line>) -> Line {
+        let Some(other) = other else { return Line { key: self.key.clone(), display_name: None, precise: self.precise.clone(), ..*self } };
+        Line {
+            key: self.key.clone(),
+            units: Quantity(self.units.0 - other.units.0),
+            events: self.events - other.events,
+            cents: self.cents - other.cents,
+            precise: self.precise.minus(&other.precise),
+            is_edited: false,
+            display_name: None,
+        }
+    }
+}
+
+fn line_fee(fee_type: FeeType, charge: &Charge, priced: &PricedCharge, line: &Line, period: (Instant, Instant)) -> Fee {
+    let filter = (line.key.filter > 0).then(|| &charge.filters[usize::from(line.key.filter) - 1]);
+    let tariff = filter.map_or(&charge.tariff, |filter| &filter.tariff);
+    let named = line.display_name.clone().or_else(|| filter.and_then(|filter| filter.display_name.clone()));
+    let grouped_by = line.key.group.as_ref().map(|values| {
+        let values = values.iter().map(|value| value.as_deref().map(str::to_owned));
+        tariff.group_keys.iter().cloned().zip(values).collect()
+    });
+    Fee {
+        fee_type,
+        charge_code: Some(charge.code.clone()),
+        metric_code: Some(charge.metric.clone()),
+        display_name: named.or_else(|| charge.display_name.clone()).or_else(|| priced.metric.name.clone()),
+        filter: filter.map(|filter| filter.values.clone()),
+        grouped_by,
+        period: Some(period),
+        units: line.units,
+        events: line.events,
+        amount_cents: line.cents,
+        precise: line.precise.clone(),
+        edited: line.is_edited,
+    }
+}
+
+fn subscription_fee(plan: &Plan, amount: &Amount, period: (Instant, Instant)) -> Option<Fee> {
+    (plan.amount_cents != 0).then(|| amount.fee(FeeType::Subscription, plan, period))
+}
+
+impl Books {
+    /// A draft's figures as the catalog has them now.
+    pub(super) fn live_figures(&self, bill: &Bill) -> Figures {
+        let fees = self.fees(bill);
+        self.figures(bill, &fees, 0)
+    }
+
+    /// Writes fees down and adds them up; `coupons` cents are shared out over them before tax (R80, R81).
+    pub(super) fn figures(&self, bill: &Bill, fees: &[Fee], coupons: i128) -> Figures {
+        let sum: i128 = fees.iter().map(|fee| fee.amount_cents).sum();
+        let rate = match bill.kind {
+            BillKind::Credit => Exact::zero(),
+            _ => percent(&self.tax_rate(bill.customer)),
+        };
+        let taxes = if rate.is_zero() {
+            0
+        } else {
+            let kept = match coupons {
+                0 => Exact::whole(1),
+                _ => Exact::whole(sum - coupons).divided_by(&Exact::whole(sum)),
+            };
+            let rate = rate.times(&kept);
+            fees.iter().map(|fee| Exact::whole(fee.amount_cents).times(&rate).rounded()).sum()
+        };
+        let amounts = Amounts { fees: sum, coupons, taxes, ..Amounts::default() };
+        Figures { fees: write_fees(fees), amounts }
+    }
+
+    /// The sum of the customer's tax rates, in percent.
+    fn tax_rate(&self, customer: u32) -> Exact {
+        let entity = self.entity_of(customer);
+        let codes = self.customers.get(customer).record.tax_codes.as_ref().unwrap_or(&entity.tax_codes);
+        let rates = codes.iter().filter_map(|code| self.taxes.find(code)).map(|place| self.taxes.get(place).thing.rate);
+        rates.fold(Exact::zero(), |sum, rate| sum.plus(&rate.into()))
+    }
+
+    pub(super) fn fees(&self, bill: &Bill) -> Vec<Fee> {
+        match bill.kind {
+            BillKind::Period { subscription, ordinal, .. } => {
+                let subscription = self.subscriptions.get(subscription);
+                self.period_fees(bill, subscription, subscription.window(ordinal).expect("a draft has its window"))
+            }
+            BillKind::Opening { subscription, ordinal } => {
+                let subscription = self.subscriptions.get(subscription);
+                let window = subscription.window(ordinal).expect("a draft has its window");
+                self.advance_fee(bill.customer, window).into_iter().collect()
+            }
+            BillKind::OneOff | BillKind::Credit => Vec::new(),
+        }
+    }
+
+    fn period_fees(&self, bill: &Bill, subscription: &Subscription, window: &Window) -> Vec<Fee> {
+        let basis = self.basis(bill.customer, window, bill.edits());
+        let mut fees: Vec<Fee> = self.own_base_fee(bill.customer, window).into_iter().collect();
+        let next = subscription.window(window.ordinal + 1);
+        fees.extend(next.and_then(|next| self.advance_fee(bill.customer, next)));
+        fees.extend(basis.fees());
+        for original in &subscription.windows {
+            if let Some(sealing) = original.sealed.as_deref().filter(|sealing| sealing.carrier == Some(window.ordinal)) {
+                fees.extend(late_fees(original, sealing));
+            }
+        }
+        fees
+    }
+
+    pub(super) fn basis<'a>(&'a self, customer: u32, window: &'a Window, edits: Option<&'a Edits>) -> Basis<'a> {
+        let prices = self.prices_of(window.plan);
+        let exponent = self.exponent_of(customer, &prices.plan);
+        let share = window.period.share(prices.plan.interval, window.end, self.zone_of(customer));
+        Basis {
+            prices,
+            usage: &window.usage,
+            edits,
+            period: &window.period,
+            to: window.to,
+            share,
+            base_fee_cents: base_fee(&prices.plan, share, exponent).cents,
+            exponent,
+        }
+    }
+
+    /// The base fee that stands on the window's own invoice: in arrears, or what a cut changes of one paid in advance.
+    fn own_base_fee(&self, customer: u32, window: &Window) -> Option<Fee> {
+        let plan = &self.prices_of(window.plan).plan;
+        let exponent = self.exponent_of(customer, plan);
+        let share = window.period.share(plan.interval, window.end, self.zone_of(customer));
+        let used = base_fee(plan, share, exponent);
+        let period = (window.period.from, window.to);
+        let Some(advance) = &window.advance else { return subscription_fee(plan, &used, period) };
+        if plan.pay_in_advance && (advance.to, advance.end) == (window.to, window.end) {
+            return None;
+        }
+        let billed = Amount::plain(self.billed_in_advance(customer, window, advance), exponent);
+        subscription_fee(plan, &used.minus(&billed), period)
+    }
+
+    /// The fee of a window that is billed before it runs, on the invoice that is made when it starts.
+    fn advance_fee(&self, customer: u32, window: &Window) -> Option<Fee> {
+        let advance = window.advance.as_ref()?;
+        let plan = &self.prices_of(window.plan).plan;
+        let exponent = self.exponent_of(customer, plan);
+        let share = window.period.share(plan.interval, advance.end, self.zone_of(customer));
+        subscription_fee(plan, &base_fee(plan, share, exponent), (window.period.from, advance.to))
+    }
+
+    pub(super) fn billed_in_advance(&self, customer: u32, window: &Window, advance: &Advance) -> i128 {
+        advance.sealed_cents.unwrap_or_else(|| self.advance_fee(customer, window).map_or(0, |fee| fee.amount_cents))
+    }
+
+    /// The document of an invoice that isn't sealed, as everything stands now.
+    pub(super) fn draft_document(&self, bill: &Bill, finalizes_at: Instant, figures: Figures) -> Document {
+        let customer = self.customers.get(bill.customer);
+        let entity = self.entity_of(bill.customer);
+        let zone = self.zone_of(bill.customer);
+        let window = self.window_of(bill);
+        let plan = window.map(|(_, window)| &self.prices_of(window.plan).plan);
+        let issuing_date = super::calendar::Date::of(finalizes_at, zone);
+        let term = customer.record.net_payment_term.or(entity.net_payment_term);
+        let term = term.unwrap_or(self.settings.default_net_payment_term);
+        Document {
+            id: bill.id,
+            number: None,
+            sequential_id: None,
+            status: Status::Draft,
+            invoice_type: match bill.kind {
+                BillKind::Period { .. } | BillKind::Opening { .. } => InvoiceType::Subscription,
+                BillKind::OneOff => InvoiceType::OneOff,
+                BillKind::Credit => InvoiceType::Credit,
+            },
+            reason: bill.reason(),
+            entity: entity.code.clone(),
+            customer: customer.external_id.to_string(),
+            customer_name: customer.record.name.clone(),
+            zone,
+            subscription: window.map(|(subscription, _)| subscription.external_id.to_string()),
+            plan: plan.map(|plan| plan.code.clone()),
+            currency: self.currency_of(bill.customer, plan.map(|plan| &**plan)),
+            period: window.map(|(_, window)| bill.shown_period(window)),
+            grace: grace::of_bill(self, bill),
+            expected_finalization_at: finalizes_at,
+            finalized_at: None,
+            issuing_date,
+            net_payment_term: term,
+            payment_due_date: Some(issuing_date.plus_days(i64::from(term))),
+            payment: Payment::Pending,
+            payment_overdue: false,
+            dispute_lost_at: None,
+            voided_at: None,
+            figures,
+        }
+    }
+
+    /// The window that an invoice of a subscription is about.
+    pub(super) fn window_of(&self, bill: &Bill) -> Option<(&Subscription, &Window)> {
+        match bill.kind {
+            BillKind::Period { subscription, ordinal, .. } | BillKind::Opening { subscription, ordinal } => {
+                let subscription = self.subscriptions.get(subscription);
+                Some((subscription, subscription.window(ordinal)?))
+            }
+            BillKind::OneOff | BillKind::Credit => None,
+        }
+    }
+}
+
+/// What late usage adds to a sealed period, at the prices it was sealed with.
+fn late_fees(window: &Window, sealing: &Sealing) -> Vec<Fee> {
+    let Some(with_late) = &sealing.with_late else { return Vec::new() };
+    let basis = |usage| Basis {
+        prices: &sealing.prices,
+        usage,
+        edits: None,
+        period: &window.period,
+        to: window.to,
+        share: sealing.share,
+        base_fee_cents: sealing.base_fee_cents,
+        exponent: sealing.exponent,
+    };
+    basis(with_late).increments(&basis(&sealing.billed))
+}
+
+impl Subscription {
+    pub fn window(&self, ordinal: u32) -> Option<&Window> {
+        let first = self.windows.front()?.ordinal;
+        self.windows.get(ordinal.checked_sub(first)? as usize)
+    }
+
+    pub fn window_mut(&mut self, ordinal: u32) -> Option<&mut Window> {
+        let first = self.windows.front()?.ordinal;
+        self.windows.get_mut(ordinal.checked_sub(first)? as usize)
+    }
+}
+
+impl Bill {
+    pub fn edits(&self) -> Option<&Edits> {
+        match &self.stage {
+            Stage::Draft(draft) => Some(&draft.edits),
+            Stage::Sealed(_) => None,
+        }
+    }
+
+    pub fn reason(&self) -> Option<super::document::Reason> {
+        match self.kind {
+            BillKind::Period { reason, .. } => Some(reason),
+            BillKind::Opening { .. } => Some(super::document::Reason::Starting),
+            BillKind::OneOff | BillKind::Credit => None,
+        }
+    }
+
+    /// The period on the invoice's face: an opening invoice names the one it bills in advance.
+    fn shown_period(&self, window: &Window) -> (Instant, Instant) {
+        let to = match (self.kind, &window.advance) {
+            (BillKind::Opening { .. }, Some(advance)) => advance.to,
+            _ => window.to,
+        };
+        (window.period.from, to)
+    }
+}

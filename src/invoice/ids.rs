@@ -1,0 +1,266 @@
+//! The ids of accepted usage: what tells a repeat from something new.
+//!
+//! Each id is held until usage with its timestamp would be too late (R51). Entries are packed into one table per shard,
+//! 22 bytes each, ordered by hash so that a search ends early; those whose time is over are dropped when a part of the
+//! table has to grow.
+
+use super::instant::Instant;
+
+/// What is known of a held id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldId {
+    pub happened_at: Instant,
+    /// Tells the same content from other content.
+    pub content: u32,
+    pub state: IdState,
+    /// The usage went to another invoice than its period's, at that invoice's own prices or as an increment.
+    pub late: Option<LateAs>,
+    /// The invoice it is on: the low bits of its period's place among the subscription's.
+    pub on: u8,
+    /// How many times charges had been added to the plan when it was counted.
+    pub generation: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdState {
+    Held,
+    /// Taken back; sent again it is still a duplicate.
+    Cancelled,
+    /// Free again: as if it had never come.
+    Freed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LateAs {
+    Increment,
+    NextPeriod,
+}
+
+/// How many places among a subscription's periods the ids tell apart.
+pub const PLACES: u32 = 16;
+
+pub const ENTRY_BYTES: usize = 22;
+
+/// An id as it is kept: hash, timestamp, content, and the rest in sixteen bits.
+pub type Entry = [u8; ENTRY_BYTES];
+
+pub fn pack(hash: u64, id: &HeldId) -> Entry {
+    let state = match id.state {
+        IdState::Held => 0u16,
+        IdState::Cancelled => 1,
+        IdState::Freed => 2,
+    };
+    let late = match id.late {
+        None => 0u16,
+        Some(LateAs::Increment) => 1,
+        Some(LateAs::NextPeriod) => 3,
+    };
+    let rest = state | late << 2 | u16::from(id.on & 15) << 4 | u16::from(id.generation) << 8;
+    let mut entry = [0; ENTRY_BYTES];
+    entry[..8].copy_from_slice(&hash.to_be_bytes());
+    entry[8..16].copy_from_slice(&id.happened_at.0.to_be_bytes());
+    entry[16..20].copy_from_slice(&id.content.to_be_bytes());
+    entry[20..].copy_from_slice(&rest.to_be_bytes());
+    entry
+}
+
+pub fn unpack(entry: &Entry) -> (u64, HeldId) {
+    let rest = u16::from_be_bytes([entry[20], entry[21]]);
+    let id = HeldId {
+        happened_at: Instant(i64::from_be_bytes(entry[8..16].try_into().expect("eight bytes"))),
+        content: u32::from_be_bytes(entry[16..20].try_into().expect("four bytes")),
+        state: match rest & 3 {
+            0 => IdState::Held,
+            1 => IdState::Cancelled,
+            _ => IdState::Freed,
+        },
+        late: match rest >> 2 & 3 {
+            0 => None,
+            1 => Some(LateAs::Increment),
+            _ => Some(LateAs::NextPeriod),
+        },
+        on: (rest >> 4 & 15) as u8,
+        generation: (rest >> 8) as u8,
+    };
+    (hash_of(entry), id)
+}
+
+fn hash_of(entry: &Entry) -> u64 {
+    u64::from_be_bytes(entry[..8].try_into().expect("eight bytes"))
+}
+
+/// All ids of a shard.
+pub struct Ids {
+    parts: Vec<Part>,
+}
+
+const PARTS: usize = 256;
+
+impl Default for Ids {
+    fn default() -> Ids {
+        Ids { parts: (0..PARTS).map(|_| Part::default()).collect() }
+    }
+}
+
+impl Ids {
+    /// The id, if it is held by usage that happened no earlier than `horizon`.
+    pub fn get(&self, hash: u64, horizon: Instant) -> Option<HeldId> {
+        let hash = hash.max(1);
+        let part = &self.parts[(hash >> 56) as usize];
+        let (_, id) = unpack(part.find(hash).ok()?);
+        (id.happened_at >= horizon && id.state != IdState::Freed).then_some(id)
+    }
+
+    /// Keeps the id, over what was kept under its hash before.
+    pub fn put(&mut self, hash: u64, id: &HeldId, horizon: Instant) {
+        let hash = hash.max(1);
+        self.parts[(hash >> 56) as usize].put(hash, pack(hash, id), horizon);
+    }
+
+    pub fn len(&self) -> usize {
+        self.parts.iter().map(|part| part.used).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.slots.capacity() * ENTRY_BYTES).sum()
+    }
+}
+
+/// Open addressing with the entries of each run in the order of their hashes. An empty slot has hash 0.
+#[derive(Default)]
+struct Part {
+    slots: Vec<Entry>,
+    used: usize,
+}
+
+impl Part {
+    /// The slot a hash would like best: its place on the scale of all hashes, so that slots are in their order.
+    fn home(&self, hash: u64) -> usize {
+        let low = hash << 8;
+        ((u128::from(low) * self.slots.len() as u128) >> 64) as usize
+    }
+
+    /// The entry of that hash, or the slot where it would go.
+    fn find(&self, hash: u64) -> Result<&Entry, usize> {
+        if self.slots.is_empty() {
+            return Err(0);
+        }
+        let mut slot = self.home(hash);
+        loop {
+            let found = hash_of(&self.slots[slot]);
+            if found == hash {
+                return Ok(&self.slots[slot]);
+            }
+            if found == 0 || self.comes_after(found, slot, hash) {
+                return Err(slot);
+            }
+            slot = (slot + 1) % self.slots.len();
+        }
+    }
+
+    /// Whether an entry that sits in `slot` has to make room for `hash`: it is less far from its own home.
+    fn comes_after(&self, found: u64, slot: usize, hash: u64) -> bool {
+        let distance = |hash: u64| (slot + self.slots.len() - self.home(hash)) % self.slots.len();
+        let (theirs, ours) = (distance(found), distance(hash));
+        theirs < ours || (theirs == ours && found > hash)
+    }
+
+    fn put(&mut self, hash: u64, entry: Entry, horizon: Instant) {
+        if (self.used + 1) * 5 > self.slots.len() * 4 {
+            self.grow(horizon);
+        }
+        match self.find(hash) {
+            Ok(_) => {
+                let mut slot = self.home(hash);
+                while hash_of(&self.slots[slot]) != hash {
+                    slot = (slot + 1) % self.slots.len();
+                }
+                self.slots[slot] = entry;
+            }
+            Err(slot) => self.shift_in(slot, entry),
+        }
+    }
+
+    fn shift_in(&mut self, mut slot: usize, mut entry: Entry) {
+        self.used += 1;
+        loop {
+            std::mem::swap(&mut self.slots[slot], &mut entry);
+            if hash_of(&entry) == 0 {
+                return;
+            }
+            slot = (slot + 1) % self.slots.len();
+        }
+    }
+
+    /// Drops what is over, and makes a quarter more room if too little became free.
+    fn grow(&mut self, horizon: Instant) {
+        let kept: Vec<Entry> = self
+            .slots
+            .iter()
+            .filter(|entry| {
+                let (hash, id) = unpack(entry);
+                hash != 0 && id.happened_at >= horizon && id.state != IdState::Freed
+            })
+            .copied()
+            .collect();
+        let room = (kept.len() * 25 / 16 + 8).max(16);
+        self.slots = vec![[0; ENTRY_BYTES]; room];
+        self.used = 0;
+        for entry in kept {
+            let slot = self.find(hash_of(&entry)).expect_err("every id is kept once");
+            self.shift_in(slot, entry);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(at: i64, content: u32) -> HeldId {
+        HeldId { happened_at: Instant(at), content, state: IdState::Held, late: None, on: 3, generation: 200 }
+    }
+
+    fn mix(number: u64) -> u64 {
+        (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+    }
+
+    #[test]
+    fn every_id_that_was_put_is_found() {
+        let mut ids = Ids::default();
+        for number in 0..50_000u64 {
+            ids.put(mix(number), &id(number as i64, number as u32), Instant(0));
+        }
+        for number in 0..50_000u64 {
+            assert_eq!(ids.get(mix(number), Instant(0)), Some(id(number as i64, number as u32)));
+            assert_eq!(ids.get(mix(number + 1_000_000), Instant(0)), None);
+        }
+        assert!(ids.bytes() < 50_000 * 36, "{} bytes", ids.bytes());
+    }
+
+    #[test]
+    fn ids_that_are_over_make_room_for_others() {
+        let mut ids = Ids::default();
+        for number in 0..200_000u64 {
+            ids.put(mix(number), &id(number as i64, 0), Instant(number as i64 - 1000));
+        }
+        assert_eq!(ids.get(mix(0), Instant(199_000)), None);
+        assert!(ids.get(mix(199_500), Instant(199_000)).is_some());
+        assert!(ids.len() < 12_000, "{}", ids.len());
+    }
+
+    #[test]
+    fn an_id_is_put_over_itself() {
+        let mut ids = Ids::default();
+        ids.put(7, &id(1, 1), Instant(0));
+        ids.put(7, &HeldId { state: IdState::Freed, ..id(1, 1) }, Instant(0));
+        assert_eq!(ids.get(7, Instant(0)), None);
+        ids.put(7, &id(2, 2), Instant(0));
+        assert_eq!(ids.get(7, Instant(0)), Some(id(2, 2)));
+        assert_eq!(ids.len(), 1);
+    }
+}

@@ -1,0 +1,552 @@
+//! What comes with time: periods end, drafts are finalized, invoices become overdue.
+//!
+//! Everything due at one instant happens in one order (R13), whatever made it due, and each duty is done once: an entry
+//! whose duty has been done, or moved, finds nothing left to do.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use super::books::{Bill, BillKind, Books, Carried, Draft, Due, Sealed, Sealing, Stage, Unbillable, UnbillableKey, Used};
+use super::calendar::Date;
+use super::digest::{digest_of, invoice_id};
+use super::document::{Document, Figures, InvoiceType, Object, Payment, Reason, Status};
+use super::figures::base_fee;
+use super::grace;
+use super::instant::Instant;
+use super::notice::{Event, Notice};
+use crate::catalog::entity::Numbering;
+use crate::catalog::settings::Refresh;
+
+/// The place of a duty among those of one instant: customer, period, subscription, opening before periodic.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    customer: Box<str>,
+    period_from: Option<Instant>,
+    subscription: Option<Box<str>>,
+    is_periodic: bool,
+    due: Due,
+}
+
+impl Books {
+    /// Lets the clock run to `until`, doing what is due on the way, each at its own instant.
+    pub(super) fn pass_time(&mut self, until: Instant) {
+        while let Some(at) = self.next_deadline().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            let mut turns = BTreeMap::new();
+            self.gather(&mut turns);
+            while let Some((turn, ())) = turns.pop_first() {
+                self.fire(turn.due);
+                self.gather(&mut turns);
+            }
+        }
+        self.now = self.now.max(until);
+    }
+
+    /// Puts everything that is due by now in its turn.
+    fn gather(&mut self, turns: &mut BTreeMap<Turn, ()>) {
+        while let Some(Reverse((at, due))) = self.deadlines.peek().copied() {
+            if at > self.now {
+                return;
+            }
+            self.deadlines.pop();
+            turns.insert(self.turn(due), ());
+        }
+    }
+
+    fn turn(&self, due: Due) -> Turn {
+        let of_window = |number: u32, ordinal: Option<u32>, from: Option<Instant>| {
+            let subscription = self.subscriptions.get(number);
+            let window = ordinal.and_then(|ordinal| subscription.window(ordinal));
+            Turn {
+                customer: self.customers.get(subscription.customer).external_id.clone(),
+                period_from: from.or(window.map(|window| window.period.from)),
+                subscription: Some(subscription.external_id.clone()),
+                is_periodic: true,
+                due,
+            }
+        };
+        match due {
+            Due::ParkingOver(_) => {
+                Turn { customer: "".into(), period_from: None, subscription: None, is_periodic: false, due }
+            }
+            Due::Begin(number) => {
+                let started_at = self.subscriptions.get(number).anchor.started_at;
+                Turn { is_periodic: false, ..of_window(number, None, Some(started_at)) }
+            }
+            Due::PeriodEnd { subscription, ordinal } => of_window(subscription, Some(ordinal), None),
+            Due::Unbillable(number, from) => of_window(number, None, Some(from)),
+            Due::Finalize(number) | Due::Refresh(number) | Due::WillBeDue(number) | Due::Overdue(number) => {
+                self.bill_turn(number, due)
+            }
+        }
+    }
+
+    fn bill_turn(&self, number: u32, due: Due) -> Turn {
+        let bill = &self.bills[number as usize];
+        let (period_from, subscription) = match &bill.stage {
+            Stage::Sealed(sealed) => {
+                let document = &sealed.document;
+                (document.period.map(|period| period.0), document.subscription.as_deref().map(Box::from))
+            }
+            Stage::Draft(_) => {
+                let found = self.window_of(bill);
+                let from = found.map(|(_, window)| window.period.from);
+                (from, found.map(|(subscription, _)| subscription.external_id.clone()))
+            }
+        };
+        Turn {
+            customer: self.customers.get(bill.customer).external_id.clone(),
+            period_from,
+            subscription,
+            is_periodic: !matches!(bill.kind, BillKind::Opening { .. }),
+            due,
+        }
+    }
+
+    fn fire(&mut self, due: Due) {
+        match due {
+            Due::ParkingOver(number) => self.end_parking(number),
+            Due::Begin(number) => self.begin(number),
+            Due::PeriodEnd { subscription, ordinal } => self.end_period(subscription, ordinal),
+            Due::Finalize(number) => {
+                if self.draft(number).is_some_and(|draft| draft.finalizes_at <= self.now) {
+                    self.finalize(number);
+                }
+            }
+            Due::Refresh(number) => {
+                if self.draft(number).is_some_and(|draft| draft.refresh_at.is_some_and(|at| at <= self.now)) {
+                    self.refresh_by_itself(number);
+                }
+            }
+            Due::WillBeDue(number) => self.say_it_will_be_due(number),
+            Due::Overdue(number) => self.become_overdue(number),
+            Due::Unbillable(subscription, from) => self.report_unbillable(UnbillableKey { subscription, from }),
+        }
+    }
+
+    pub(super) fn draft(&self, number: u32) -> Option<&Draft> {
+        match &self.bills[number as usize].stage {
+            Stage::Draft(draft) => Some(draft),
+            Stage::Sealed(_) => None,
+        }
+    }
+
+    pub(super) fn draft_mut(&mut self, number: u32) -> Option<&mut Draft> {
+        match &mut self.bills[number as usize].stage {
+            Stage::Draft(draft) => Some(draft),
+            Stage::Sealed(_) => None,
+        }
+    }
+
+    pub(super) fn sealed(&self, number: u32) -> Option<&Sealed> {
+        match &self.bills[number as usize].stage {
+            Stage::Sealed(sealed) => Some(sealed),
+            Stage::Draft(_) => None,
+        }
+    }
+
+    pub(super) fn sealed_mut(&mut self, number: u32) -> Option<&mut Sealed> {
+        match &mut self.bills[number as usize].stage {
+            Stage::Sealed(sealed) => Some(sealed),
+            Stage::Draft(_) => None,
+        }
+    }
+
+    /// A period is over: its invoice becomes a draft, or is finalized where there is no grace, and the next one runs.
+    fn end_period(&mut self, number: u32, ordinal: u32) {
+        let Some(window) = self.subscriptions.get(number).window(ordinal) else { return };
+        if window.to > self.now || window.bill.is_some() {
+            return;
+        }
+        let is_last = self.subscriptions.get(number).windows.back().is_some_and(|last| last.ordinal == ordinal);
+        if is_last {
+            self.open_next_window(number);
+        }
+        let subscription = self.subscriptions.get(number);
+        // A last period of no length and without usage is gone by now: it has no invoice.
+        let Some(window) = subscription.window(ordinal) else { return };
+        let reason = match window.end {
+            super::period::End::Boundary => Reason::Periodic,
+            _ => Reason::Terminating,
+        };
+        let id = invoice_id(&subscription.external_id, window.period.from, false);
+        let kind = BillKind::Period { subscription: number, ordinal, reason };
+        let customer = subscription.customer;
+        let bill = self.add_bill(id, customer, kind, None);
+        self.subscriptions.get_mut(number).window_mut(ordinal).expect("the window is there").bill = Some(bill);
+        self.make_draft(bill);
+    }
+
+    pub(super) fn add_bill(
+        &mut self,
+        id: super::document::InvoiceId,
+        customer: u32,
+        kind: BillKind,
+        created_by: Option<&str>,
+    ) -> u32 {
+        let number = self.bills.len() as u32;
+        let draft = Draft {
+            finalizes_at: self.now,
+            refresh_at: None,
+            announced: 0,
+            edits: BTreeMap::new(),
+            frozen: None,
+        };
+        let stage = Stage::Draft(Box::new(draft));
+        self.bills.push(Bill { id, customer, kind, version: 0, created_by: created_by.map(Box::from), stage });
+        self.bill_of.insert(id, number);
+        number
+    }
+
+    /// Dates a new invoice and announces it; one whose instant isn't later than now was never a draft (R16).
+    pub(super) fn make_draft(&mut self, number: u32) {
+        let finalizes_at = grace::finalizes_at(self, &self.bills[number as usize]);
+        self.draft_mut(number).expect("a new invoice is a draft").finalizes_at = finalizes_at;
+        if finalizes_at <= self.now {
+            self.finalize(number);
+            return;
+        }
+        self.drafts.insert(number);
+        self.schedule(finalizes_at, Due::Finalize(number));
+        if self.settings.refresh == Refresh::AtFinalization {
+            self.freeze(number);
+        }
+        self.announce_draft(number, Event::Drafted);
+    }
+
+    /// Takes the figures of now, to be shown until somebody asks for new ones (R19).
+    pub(super) fn freeze(&mut self, number: u32) {
+        let figures = self.live_figures(&self.bills[number as usize]);
+        self.draft_mut(number).expect("only a draft's figures can stand still").frozen = Some(figures);
+    }
+
+    /// What a draft says now.
+    pub(super) fn shown(&self, number: u32) -> Document {
+        let bill = &self.bills[number as usize];
+        let draft = self.draft(number).expect("a sealed invoice doesn't change");
+        let figures = draft.frozen.clone().unwrap_or_else(|| self.live_figures(bill));
+        self.draft_document(bill, draft.finalizes_at, figures)
+    }
+
+    pub(super) fn shown_digest(&self, number: u32) -> u64 {
+        digest_of(&self.shown(number))
+    }
+
+    /// Sends a draft's webhook. Whatever usage waited to be announced is announced with it (R18).
+    pub(super) fn announce_draft(&mut self, number: u32, event: Event) {
+        let document = self.shown(number);
+        let digest = digest_of(&document);
+        let draft = self.draft_mut(number).expect("a draft is announced as one");
+        draft.announced = digest;
+        draft.refresh_at = None;
+        self.announce(number, event, &document);
+    }
+
+    fn announce(&mut self, number: u32, event: Event, document: &Document) {
+        let bill = &mut self.bills[number as usize];
+        bill.version += 1;
+        let version = bill.version;
+        let id = format!("{}_{version}", bill.id);
+        let write = |out: &mut Vec<u8>| document.write_to(Some(version), out);
+        let notice = Notice::webhook(self.now, event, self.settings.dialect, id, &document.customer, write);
+        self.notices.push(notice);
+    }
+
+    pub(super) fn announce_sealed(&mut self, number: u32, event: Event) {
+        let document = self.sealed(number).expect("a sealed invoice is announced as one").document.clone();
+        self.announce(number, event, &document);
+    }
+
+    fn refresh_by_itself(&mut self, number: u32) {
+        let digest = self.shown_digest(number);
+        let draft = self.draft_mut(number).expect("a draft is refreshed");
+        draft.refresh_at = None;
+        if draft.announced != digest {
+            self.announce_draft(number, Event::Updated);
+        }
+    }
+
+    /// Usage has landed on a draft: it is announced within the refresh interval (R18).
+    pub(super) fn note_usage_on(&mut self, number: u32) {
+        if self.settings.refresh == Refresh::AtFinalization {
+            return;
+        }
+        let at = self.now.plus(self.settings.refresh_interval.exact());
+        if let Some(draft) = self.draft_mut(number)
+            && draft.refresh_at.is_none()
+        {
+            draft.refresh_at = Some(at);
+            self.schedule(at, Due::Refresh(number));
+        }
+    }
+
+    /// Seals an invoice: numbered, dated, settled, and announced.
+    pub(super) fn finalize(&mut self, number: u32) {
+        let bill = &self.bills[number as usize];
+        let finalizes_at = self.draft(number).expect("only a draft can be finalized").finalizes_at;
+        let fees = self.fees(bill);
+        let sum: i128 = fees.iter().map(|fee| fee.amount_cents).sum();
+        let entity = self.entity_of(bill.customer).clone();
+        let was_draft = bill.version > 0;
+        if sum == 0 && !entity.finalizes_zero_amounts && bill.is_of_subscription() {
+            let figures = self.figures(bill, &fees, 0);
+            let document = self.draft_document(bill, finalizes_at, figures);
+            self.close(number, document, was_draft);
+            return;
+        }
+        let (figures, used) = self.settle(number, &fees);
+        self.seal(number, finalizes_at, figures, used, None);
+    }
+
+    /// The last step of every finalization: the document as it will stay, its number, and what follows from it.
+    pub(super) fn seal(&mut self, number: u32, expected: Instant, figures: Figures, used: Used, credits: Option<i128>) {
+        let bill = &self.bills[number as usize];
+        let mut document = self.draft_document(bill, expected, figures);
+        let term = i64::from(document.net_payment_term);
+        document.status = Status::Finalized;
+        document.finalized_at = Some(self.now);
+        document.issuing_date = Date::of(self.now, document.zone);
+        document.payment_due_date = Some(document.issuing_date.plus_days(term));
+        if document.figures.amounts.total() == 0 {
+            document.payment = Payment::Succeeded;
+        }
+        self.keep_overpaid(number, &document);
+        self.give_number(number, &mut document);
+        self.file(number, document, used, credits);
+        self.announce_sealed(number, Event::Finalized);
+        self.report_late(number);
+        self.schedule_payment(number);
+    }
+
+    /// An invoice of nothing, for an entity that doesn't number those (R84).
+    fn close(&mut self, number: u32, mut document: Document, was_draft: bool) {
+        document.status = Status::Closed;
+        document.payment_due_date = None;
+        document.finalized_at = Some(self.now);
+        document.payment = Payment::Succeeded;
+        document.issuing_date = Date::of(self.now, document.zone);
+        self.file(number, document, Used::default(), None);
+        if was_draft {
+            self.announce_sealed(number, Event::Updated);
+        }
+        self.report_late(number);
+    }
+
+    /// R62: what an invoice is below nothing becomes a credit note.
+    fn keep_overpaid(&mut self, number: u32, document: &Document) {
+        let below = document.figures.amounts.including_taxes();
+        if below < 0 {
+            let customer = self.bills[number as usize].customer;
+            self.money_mut(customer).credit_notes.push(-below);
+        }
+    }
+
+    fn give_number(&mut self, number: u32, document: &mut Document) {
+        let customer_number = self.bills[number as usize].customer;
+        let place = self.customers.get(customer_number).entity;
+        let entity = self.entity_of(customer_number).clone();
+        let count = match entity.numbering {
+            Numbering::PerCustomer => count_for(&mut self.customers.get_mut(customer_number).numbers, place),
+            Numbering::PerEntity => {
+                let count = self.entity_numbers.entry(place).or_insert(0);
+                *count += 1;
+                *count
+            }
+        };
+        let middle = match entity.numbering {
+            Numbering::PerCustomer => document.customer.clone(),
+            Numbering::PerEntity => {
+                let date = Date::of(self.now, entity.zone.unwrap_or(chrono_tz::Tz::UTC));
+                format!("{:04}{:02}", date.year(), date.month0() + 1)
+            }
+        };
+        document.sequential_id = Some(count);
+        document.number = Some(format!("{}-{middle}-{count:03}", entity.document_prefix));
+    }
+
+    /// Puts the sealed document in its place, and seals the usage that it bills.
+    fn file(&mut self, number: u32, document: Document, used: Used, credits: Option<i128>) {
+        self.seal_usage(number);
+        self.drafts.remove(&number);
+        self.bills[number as usize].stage = Stage::Sealed(Box::new(Sealed { document, used, credits }));
+    }
+
+    fn seal_usage(&mut self, number: u32) {
+        match self.bills[number as usize].kind {
+            BillKind::Period { subscription, ordinal, .. } => {
+                let customer = self.bills[number as usize].customer;
+                let sealing = self.sealing(customer, subscription, ordinal);
+                self.seal_advance(customer, subscription, ordinal + 1);
+                let entry = self.subscriptions.get_mut(subscription);
+                for window in &mut entry.windows {
+                    if let Some(sealed) = window.sealed.as_deref_mut().filter(|sealed| sealed.carrier == Some(ordinal)) {
+                        sealed.carrier = None;
+                        sealed.billed = sealed.with_late.take().unwrap_or_default();
+                    }
+                }
+                let window = entry.window_mut(ordinal).expect("an invoice has its window until it is sealed");
+                window.usage = Default::default();
+                window.sealed = Some(Box::new(sealing));
+            }
+            BillKind::Opening { subscription, ordinal } => {
+                self.seal_advance(self.bills[number as usize].customer, subscription, ordinal);
+            }
+            BillKind::OneOff | BillKind::Credit => {}
+        }
+    }
+
+    fn sealing(&self, customer: u32, subscription: u32, ordinal: u32) -> Sealing {
+        let window = self.subscriptions.get(subscription).window(ordinal).expect("an invoice has its window");
+        let prices = self.prices_of(window.plan).clone();
+        let exponent = self.exponent_of(customer, &prices.plan);
+        let share = window.period.share(prices.plan.interval, window.end, self.zone_of(customer));
+        Sealing {
+            base_fee_cents: base_fee(&prices.plan, share, exponent).cents,
+            prices,
+            exponent,
+            share,
+            billed: window.usage.clone(),
+            with_late: None,
+            carrier: None,
+        }
+    }
+
+    /// A base fee that was billed in advance stays as it is from now on.
+    fn seal_advance(&mut self, customer: u32, subscription: u32, ordinal: u32) {
+        let Some(window) = self.subscriptions.get(subscription).window(ordinal) else { return };
+        let Some(advance) = &window.advance else { return };
+        let cents = self.billed_in_advance(customer, window, advance);
+        let window = self.subscriptions.get_mut(subscription).window_mut(ordinal).expect("the window is there");
+        window.advance.as_mut().expect("the advance is there").sealed_cents = Some(cents);
+    }
+
+    /// Tells of the late usage that an invoice carried, once for each original period (R65).
+    fn report_late(&mut self, number: u32) {
+        let bill = &self.bills[number as usize];
+        let Some((_, window)) = self.window_of(bill) else { return };
+        if !matches!(bill.kind, BillKind::Period { .. }) {
+            return;
+        }
+        let mut carries: Vec<Carried> = window.carries.iter().filter(|carried| carried.events() > 0).cloned().collect();
+        carries.sort_by_key(|carried| carried.from);
+        let document = &self.sealed(number).expect("late usage is reported when its invoice is sealed").document;
+        let (customer, subscription) = (document.customer.clone(), document.subscription.clone());
+        let id = bill.id;
+        for carried in carries {
+            let notice_id = format!("{id}_late_{}", carried.from.0);
+            let write = |out: &mut Vec<u8>| {
+                carried.write_to(Some(&id.to_string()), &customer, subscription.as_deref().unwrap_or_default(), out);
+            };
+            let notice = Notice::webhook(self.now, Event::UsageLate, self.settings.dialect, notice_id, &customer, write);
+            self.notices.push(notice);
+        }
+    }
+
+    fn report_unbillable(&mut self, key: UnbillableKey) {
+        let Some(Unbillable { since, carried }) = self.unbillable.remove(&key) else { return };
+        let subscription = self.subscriptions.get(key.subscription);
+        let customer = self.customers.get(subscription.customer).external_id.clone();
+        let of_period = invoice_id(&subscription.external_id, key.from, false);
+        let id = format!("{of_period}_unbillable_{}", since.0);
+        let name = subscription.external_id.clone();
+        let write = |out: &mut Vec<u8>| carried.write_to(None, &customer, &name, out);
+        let notice = Notice::webhook(self.now, Event::UsageUnbillable, self.settings.dialect, id, &customer, write);
+        self.notices.push(notice);
+    }
+
+    /// When an unpaid invoice is to be announced, and when it is overdue (R46, R48).
+    fn schedule_payment(&mut self, number: u32) {
+        let document = &self.sealed(number).expect("only a sealed invoice is due").document;
+        let (Some(due), Some(finalized_at)) = (document.payment_due_date, document.finalized_at) else { return };
+        let zone = document.zone;
+        if document.payment == Payment::Succeeded {
+            return;
+        }
+        self.schedule(due.plus_days(1).midnight(zone), Due::Overdue(number));
+        if let Some(days) = self.settings.will_be_due_days {
+            let at = due.plus_days(-i64::from(days)).midnight(zone);
+            if at > finalized_at {
+                self.schedule(at, Due::WillBeDue(number));
+            }
+        }
+    }
+
+    fn say_it_will_be_due(&mut self, number: u32) {
+        if self.is_unpaid(number) {
+            self.announce_sealed(number, Event::WillBeDue);
+        }
+    }
+
+    fn become_overdue(&mut self, number: u32) {
+        if self.is_unpaid(number) {
+            self.sealed_mut(number).expect("an unpaid invoice is sealed").document.payment_overdue = true;
+            self.announce_sealed(number, Event::Overdue);
+        }
+    }
+
+    fn is_unpaid(&self, number: u32) -> bool {
+        self.sealed(number).is_some_and(|sealed| {
+            let document = &sealed.document;
+            document.status == Status::Finalized
+                && document.payment != Payment::Succeeded
+                && document.dispute_lost_at.is_none()
+                && !document.payment_overdue
+        })
+    }
+}
+
+fn count_for(numbers: &mut Vec<(u32, u64)>, entity: u32) -> u64 {
+    if let Some((_, count)) = numbers.iter_mut().find(|(place, _)| *place == entity) {
+        *count += 1;
+        return *count;
+    }
+    numbers.push((entity, 1));
+    1
+}
+
+impl Bill {
+    pub fn is_of_subscription(&self) -> bool {
+        matches!(self.kind, BillKind::Period { .. } | BillKind::Opening { .. })
+    }
+
+    pub fn invoice_type(&self) -> InvoiceType {
+        match self.kind {
+            BillKind::Period { .. } | BillKind::Opening { .. } => InvoiceType::Subscription,
+            BillKind::OneOff => InvoiceType::OneOff,
+            BillKind::Credit => InvoiceType::Credit,
+        }
+    }
+}
+
+impl Carried {
+    pub fn events(&self) -> u64 {
+        self.metrics.values().map(|used| used.events).sum()
+    }
+
+    fn write_to(&self, invoice: Option<&str>, customer: &str, subscription: &str, out: &mut Vec<u8>) {
+        let mut object = Object::open(out);
+        object.optional_text("invoice_id", invoice);
+        object.text("external_customer_id", customer);
+        object.text("external_subscription_id", subscription);
+        object.instant("period_from", Some(self.from));
+        object.instant("period_to", Some(self.to));
+        object.number("events_count", self.events());
+        let out = object.member("charges");
+        out.push(b'[');
+        for (index, (code, used)) in self.metrics.iter().filter(|(_, used)| used.events > 0).enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            let mut charge = Object::open(out);
+            charge.text("billable_metric_code", code);
+            charge.number("events_count", used.events);
+            match used.units {
+                None => charge.optional_text("units", None),
+                Some(units) => charge.quoted("units", |out| units.write_to(out)),
+            }
+            charge.close();
+        }
+        out.push(b']');
+        object.close();
+    }
+}

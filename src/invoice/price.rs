@@ -1,0 +1,71 @@
+//! The seven charge models: units become money, exactly.
+
+use super::aggregate::{Bucket, Extra};
+use super::exact::{Exact, percent};
+use super::quantity::Quantity;
+use crate::catalog::plan::{Price, Tier};
+
+/// What is priced: units, and what some models want to know beside them.
+pub struct Usage<'a> {
+    pub units: Quantity,
+    pub events: u64,
+    pub extra: Option<&'a Extra>,
+}
+
+impl<'a> Usage<'a> {
+    pub fn of(bucket: &'a Bucket, units: Quantity) -> Usage<'a> {
+        Usage { units, events: bucket.events, extra: bucket.extra.as_deref() }
+    }
+
+    pub fn of_units(units: Quantity) -> Usage<'a> {
+        Usage { units, events: 0, extra: None }
+    }
+}
+
+/// The price in the currency's major unit. Negative units cost nothing.
+pub fn price(price: &Price, usage: &Usage<'_>, currency_exponent: u32) -> Exact {
+    if usage.units.0 < 0 {
+        return Exact::zero();
+    }
+    let units = Exact::from(usage.units);
+    match price {
+        Price::Standard { amount } => units.times(&(*amount).into()),
+        Price::Graduated(tiers) => graduated(tiers, usage.units, |rate| rate),
+        Price::GraduatedPercentage(tiers) => graduated(tiers, usage.units, |rate| percent(&rate)),
+        Price::Volume(tiers) => {
+            let tier = tiers.iter().find(|tier| tier.up_to.is_none_or(|end| usage.units <= end));
+            let tier = tier.expect("the last tier has no end");
+            units.times(&tier.per_unit.into()).plus(&tier.flat.into())
+        }
+        Price::Package { amount, free_units, size } => {
+            let beyond = units.minus(&(*free_units).into()).at_least_zero();
+            beyond.divided_by(&(*size).into()).ceiling().times(&(*amount).into())
+        }
+        Price::Percentage { rate, fixed_amount, .. } => {
+            let free = usage.extra.map(|extra| extra.free).unwrap_or_default();
+            let above = units.minus(&free.amount.into()).at_least_zero();
+            let fixed = Exact::whole(i128::from(usage.events - free.events)).times(&(*fixed_amount).into());
+            above.times(&percent(&(*rate).into())).plus(&fixed)
+        }
+        Price::Dynamic => {
+            let cents = usage.extra.map(|extra| extra.precise_cents).unwrap_or_default();
+            Exact::from(cents).shifted(-(currency_exponent as i32))
+        }
+    }
+}
+
+/// Each tier that is reached adds its units' price and its flat amount; the first is always reached.
+fn graduated(tiers: &[Tier], units: Quantity, rate: impl Fn(Exact) -> Exact) -> Exact {
+    let mut sum = Exact::zero();
+    let mut floor = Quantity(0);
+    for (index, tier) in tiers.iter().enumerate() {
+        if index > 0 && units <= floor {
+            break;
+        }
+        let end = tier.up_to.map_or(units, |end| end.min(units));
+        let within = Exact::from(Quantity(end.0 - floor.0));
+        sum = sum.plus(&within.times(&rate(tier.per_unit.into()))).plus(&tier.flat.into());
+        floor = tier.up_to.unwrap_or(units);
+    }
+    sum
+}

@@ -1,0 +1,313 @@
+//! A subscription's periods as they open, are cut short, and follow each other.
+
+use super::books::{
+    Advance, BillKind, Books, Due, Era, Held, Life, PlanChange, Stage, Subscription, Window,
+};
+use super::digest::invoice_id;
+use super::figures::base_fee;
+use super::instant::Instant;
+use super::period::{End, Period};
+use crate::catalog::plan::Interval;
+
+impl Books {
+    /// The start of a subscription: its first period runs, and its opening invoice is made.
+    pub(super) fn begin(&mut self, number: u32) {
+        if self.subscriptions.get(number).life == Life::NotBegun {
+            if self.subscriptions.get(number).anchor.started_at > self.now {
+                return;
+            }
+            self.open_windows(number);
+        }
+        let subscription = self.subscriptions.get_mut(number);
+        if !std::mem::take(&mut subscription.wants_opening) {
+            return;
+        }
+        let (customer, first) = (subscription.customer, subscription.windows.front());
+        let Some((ordinal, from)) = first.map(|window| (window.ordinal, window.period.from)) else { return };
+        let id = invoice_id(&subscription.external_id, from, true);
+        let bill = self.add_bill(id, customer, BillKind::Opening { subscription: number, ordinal }, None);
+        self.make_draft(bill);
+    }
+
+    /// Opens every period up to now that can still take usage (R37).
+    pub(super) fn open_windows(&mut self, number: u32) {
+        let horizon = self.horizon();
+        let zone = self.zone_of(self.subscriptions.get(number).customer);
+        let subscription = self.subscriptions.get_mut(number);
+        subscription.life = Life::Running;
+        let (anchor, plan) = (subscription.anchor, subscription.plan);
+        if subscription.ends_at.is_some_and(|end| end <= anchor.started_at) {
+            subscription.life = Life::Ended;
+            return;
+        }
+        let interval = self.prices_of(plan).plan.interval;
+        let mut period = Period::first(&anchor, interval, zone);
+        self.subscriptions.get_mut(number).eras.push(Era { first: period, plan, zone });
+        if let Interval::Exact(length) = interval {
+            period = period.leap(&anchor, length, horizon.minus(length));
+        }
+        let mut is_first = period.from == anchor.started_at;
+        loop {
+            let (to, end) = self.subscriptions.get(number).bounds(&period);
+            if to >= horizon {
+                self.push_window(number, period, plan);
+                self.plan_advance(number, is_first);
+            }
+            is_first = false;
+            let is_over = matches!(end, End::Termination(_)) || to > self.now;
+            if is_over {
+                break;
+            }
+            period = period.following(&anchor, interval, zone);
+        }
+        if self.subscriptions.get(number).windows.is_empty() {
+            self.subscriptions.get_mut(number).life = Life::Ended;
+        }
+        self.place_ahead(number);
+    }
+
+    /// Says where the base fee of a new window of a plan paid in advance stands.
+    fn plan_advance(&mut self, number: u32, opens_subscription: bool) {
+        let subscription = self.subscriptions.get(number);
+        let window = subscription.windows.back().expect("a window was just opened");
+        let prices = self.prices_of(window.plan);
+        if !prices.plan.pay_in_advance {
+            return;
+        }
+        let is_alone = subscription.windows.len() == 1;
+        // An imported subscription's base fee up to here was billed elsewhere, as it was planned.
+        let sealed_cents = (is_alone && !opens_subscription).then(|| {
+            let share = window.period.share(prices.plan.interval, window.end, self.zone_of(subscription.customer));
+            let exponent = self.exponent_of(subscription.customer, &prices.plan);
+            base_fee(&prices.plan, share, exponent).cents
+        });
+        let advance = Advance { to: window.to, end: window.end, sealed_cents };
+        let subscription = self.subscriptions.get_mut(number);
+        subscription.wants_opening |= is_alone && opens_subscription;
+        subscription.windows.back_mut().expect("a window was just opened").advance = Some(advance);
+    }
+
+    fn push_window(&mut self, number: u32, period: Period, plan: u32) {
+        let subscription = self.subscriptions.get_mut(number);
+        let (to, end) = subscription.bounds(&period);
+        let ordinal = subscription.next_ordinal;
+        subscription.next_ordinal += 1;
+        subscription.windows.push_back(Window {
+            ordinal,
+            period,
+            to,
+            end,
+            plan,
+            usage: Default::default(),
+            bill: None,
+            advance: None,
+            carries: Vec::new(),
+            sealed: None,
+            fresh: Vec::new(),
+        });
+        self.schedule(to, Due::PeriodEnd { subscription: number, ordinal });
+    }
+
+    /// Opens what follows the last window, or ends the subscription with it.
+    pub(super) fn open_next_window(&mut self, number: u32) {
+        self.drop_old_windows(number);
+        let subscription = self.subscriptions.get(number);
+        let last = subscription.windows.back().expect("a running subscription has a window");
+        let (last_period, end, from) = (last.period, last.end, last.to);
+        if let End::Termination(_) = end {
+            self.end_life(number);
+            return;
+        }
+        let change = subscription.change.filter(|change| change.at <= from);
+        let plan = change.map_or(last.plan, |change| change.plan);
+        let zone = self.zone_of(subscription.customer);
+        let anchor = subscription.anchor;
+        let interval = self.prices_of(plan).plan.interval;
+        let period = match end {
+            End::PlanChange(at) => last_period.after_cut(&anchor, interval, at, zone),
+            _ => last_period.following(&anchor, interval, zone),
+        };
+        let subscription = self.subscriptions.get_mut(number);
+        if change.is_some() {
+            subscription.plan = plan;
+            subscription.change = None;
+        }
+        subscription.note_era(period, plan, zone);
+        self.push_window(number, period, plan);
+        self.plan_advance(number, false);
+        self.place_ahead(number);
+    }
+
+    fn end_life(&mut self, number: u32) {
+        let subscription = self.subscriptions.get_mut(number);
+        subscription.life = Life::Ended;
+        let ahead = std::mem::take(&mut subscription.ahead);
+        let ordinal = subscription.windows.back().expect("an ending subscription has a window").ordinal;
+        for held in ahead {
+            self.bill_held(number, ordinal, held);
+        }
+        // A last period of no length and without usage has no invoice, and takes no late usage.
+        let subscription = self.subscriptions.get_mut(number);
+        let last = subscription.windows.back().expect("an ending subscription has a window");
+        if last.period.from == last.to && last.usage.is_empty() && last.carries.is_empty() {
+            subscription.windows.pop_back();
+        }
+    }
+
+    /// Gives usage that waited for its period to the window that holds it.
+    fn place_ahead(&mut self, number: u32) {
+        let subscription = self.subscriptions.get_mut(number);
+        if subscription.ahead.is_empty() {
+            return;
+        }
+        let (held, waiting): (Vec<Held>, Vec<Held>) =
+            std::mem::take(&mut subscription.ahead).into_iter().partition(|held| subscription.holder(held.happened_at).is_some());
+        subscription.ahead = waiting;
+        for held in held {
+            let ordinal = self.subscriptions.get(number).holder(held.happened_at).expect("it was just found");
+            self.bill_held(number, ordinal, held);
+        }
+    }
+
+    /// Drops sealed windows that no usage can reach any more.
+    fn drop_old_windows(&mut self, number: u32) {
+        let horizon = self.horizon();
+        let windows = &mut self.subscriptions.get_mut(number).windows;
+        while windows.len() > 1
+            && windows.front().is_some_and(|first| {
+                first.to < horizon && first.sealed.as_ref().is_some_and(|sealing| sealing.carrier.is_none())
+            })
+        {
+            windows.pop_front();
+        }
+    }
+
+    /// Bounds the running window anew after a change or an end became known, or was taken back.
+    pub(super) fn recut(&mut self, number: u32) {
+        let now = self.now;
+        let subscription = self.subscriptions.get_mut(number);
+        let Some(last) = subscription.windows.back().filter(|last| last.bill.is_none() && last.to >= now) else { return };
+        if let Some(change) = subscription.change.filter(|change| change.at <= last.period.from) {
+            self.replan(number, change);
+        }
+        let subscription = self.subscriptions.get_mut(number);
+        let last = subscription.windows.back().expect("a running subscription has a window");
+        let (to, end) = subscription.bounds(&last.period);
+        let last = subscription.windows.back_mut().expect("a running subscription has a window");
+        if (last.to, last.end) != (to, end) {
+            (last.to, last.end) = (to, end);
+            let ordinal = last.ordinal;
+            self.schedule(to, Due::PeriodEnd { subscription: number, ordinal });
+        }
+        self.place_ahead(number);
+    }
+
+    /// A change of plan at a period's first instant is in force for all of it (R35a).
+    fn replan(&mut self, number: u32, change: PlanChange) {
+        let zone = self.zone_of(self.subscriptions.get(number).customer);
+        let interval = self.prices_of(change.plan).plan.interval;
+        let subscription = self.subscriptions.get_mut(number);
+        subscription.change = None;
+        subscription.plan = change.plan;
+        let anchor = subscription.anchor;
+        let last = subscription.windows.back_mut().expect("a running subscription has a window");
+        let period = last.period.replanned(&anchor, interval, zone);
+        (last.period, last.plan) = (period, change.plan);
+        let usage = std::mem::take(&mut last.fresh);
+        last.usage = Default::default();
+        let (ordinal, is_first) = (last.ordinal, last.period.from == anchor.started_at);
+        subscription.note_era(period, change.plan, zone);
+        let (to, end) = subscription.bounds(&period);
+        self.schedule(to, Due::PeriodEnd { subscription: number, ordinal });
+        let last = self.subscriptions.get_mut(number).windows.back_mut().expect("the window is there");
+        (last.to, last.end) = (to, end);
+        if !self.advance_is_sealed(number, ordinal) {
+            self.subscriptions.get_mut(number).windows.back_mut().expect("the window is there").advance = None;
+            self.plan_advance(number, is_first);
+            self.subscriptions.get_mut(number).wants_opening = false;
+        }
+        for held in usage {
+            self.bill_held(number, ordinal, held);
+        }
+    }
+
+    fn advance_is_sealed(&self, number: u32, ordinal: u32) -> bool {
+        let subscription = self.subscriptions.get(number);
+        let earlier = ordinal.checked_sub(1).and_then(|before| subscription.window(before));
+        let window = subscription.window(ordinal).expect("the window is there");
+        let carrier = match earlier {
+            Some(earlier) => earlier.bill,
+            None => self.bill_of.get(&invoice_id(&subscription.external_id, window.period.from, true)).copied(),
+        };
+        match carrier {
+            Some(bill) => matches!(self.bills[bill as usize].stage, Stage::Sealed(_)),
+            None => earlier.is_none(),
+        }
+    }
+}
+
+impl Subscription {
+    /// Where a period ends: at its boundary, or at the change or the end that comes before.
+    pub fn bounds(&self, period: &Period) -> (Instant, End) {
+        let (mut to, mut end) = (period.boundary, End::Boundary);
+        if let Some(change) = self.change.filter(|change| change.at < to && change.at > period.from) {
+            (to, end) = (change.at, End::PlanChange(change.at));
+        }
+        if let Some(at) = self.ends_at.filter(|at| *at <= to) {
+            let at = at.max(period.from);
+            (to, end) = (at, End::Termination(at));
+        }
+        (to, end)
+    }
+
+    /// The window whose period contains that instant.
+    pub fn holder(&self, at: Instant) -> Option<u32> {
+        self.windows.iter().rev().find(|window| window.contains(at)).map(|window| window.ordinal)
+    }
+
+    pub fn has_ended(&self, now: Instant) -> bool {
+        self.ends_at.is_some_and(|end| end <= now)
+    }
+
+    fn note_era(&mut self, first: Period, plan: u32, zone: chrono_tz::Tz) {
+        if self.eras.last().is_some_and(|era| era.first.from == first.from) {
+            self.eras.pop();
+        }
+        if self.eras.last().is_none_or(|era| era.plan != plan || era.zone != zone) {
+            self.eras.push(Era { first, plan, zone });
+        }
+    }
+
+    /// The plan in force at an instant, as far as it is known.
+    pub fn plan_at(&self, at: Instant) -> u32 {
+        if let Some(change) = self.change.filter(|change| change.at <= at) {
+            return change.plan;
+        }
+        self.eras.iter().rev().find(|era| era.first.from <= at).or(self.eras.first()).map_or(self.plan, |era| era.plan)
+    }
+}
+
+impl Books {
+    /// The bounds of the period of a subscription that contains an instant, however long ago.
+    pub(super) fn period_at(&self, number: u32, at: Instant) -> Option<(Instant, Instant)> {
+        let subscription = self.subscriptions.get(number);
+        if let Some(window) = subscription.windows.iter().find(|window| window.contains(at)) {
+            return Some((window.period.from, window.to));
+        }
+        let place = subscription.eras.iter().rposition(|era| era.first.from <= at)?;
+        let era = &subscription.eras[place];
+        let until = subscription.eras.get(place + 1).map(|next| next.first.from).or(subscription.ends_at);
+        if until.is_some_and(|until| at >= until) {
+            return None;
+        }
+        let interval = self.prices_of(era.plan).plan.interval;
+        let mut period = era.first;
+        if let Interval::Exact(length) = interval {
+            period = period.leap(&subscription.anchor, length, at);
+        }
+        while period.boundary <= at {
+            period = period.following(&subscription.anchor, interval, era.zone);
+        }
+        Some((period.from, until.map_or(period.boundary, |until| until.min(period.boundary))))
+    }
+}

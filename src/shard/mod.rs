@@ -1,0 +1,3 @@
+//! The wheel: what carries a batch through the stages, and who owns what.
+
+pub mod topics;

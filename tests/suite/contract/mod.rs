@@ -1,0 +1,8 @@
+//! What a port promises, checked on every adapter behind it.
+
+mod ledger;
+mod ledger_in_memory;
+mod ledger_in_redis;
+mod redis_crashes;
+mod redis_refusals;
+mod redis_server;

@@ -1,0 +1,3 @@
+//! Against real servers: what they really do when asked, cut off and restarted.
+
+mod kafka;
