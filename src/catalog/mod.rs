@@ -67,6 +67,18 @@ impl Kind {
             _ => None,
         }
     }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Settings => "settings",
+            Kind::Entity => "billing_entity",
+            Kind::Tax => "tax",
+            Kind::Metric => "billable_metric",
+            Kind::Plan => "plan",
+            Kind::Customer => "customer",
+            Kind::Subscription => "subscription",
+        }
+    }
 }
 
 impl Name {

@@ -209,7 +209,7 @@ impl Story {
 }
 
 /// Hands a record to the books as what its topic makes it.
-fn decide(
+pub fn decide(
     books: &mut Books,
     at: Instant,
     place: Place<'_>,
@@ -234,7 +234,7 @@ fn decide(
 }
 
 /// One line of output, with its end.
-fn write_notice(notice: &Notice, sequence: Option<u64>, out: &mut Vec<u8>) {
+pub fn write_notice(notice: &Notice, sequence: Option<u64>, out: &mut Vec<u8>) {
     let mut object = Object::open(out);
     object.instant("at", Some(notice.at));
     object.text("topic", &notice.topic.default_name());

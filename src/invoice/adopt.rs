@@ -47,7 +47,7 @@ impl Books {
             return self.refuse(&fault, key, value);
         }
         self.waiting.remove(&name);
-        self.take_effect(record);
+        self.take_effect(record, value.unwrap_or_default());
     }
 
     fn refuse(&mut self, fault: &Fault, key: Option<&[u8]>, value: Option<&[u8]>) {
@@ -65,7 +65,7 @@ impl Books {
     }
 
     /// The first thing a record names that isn't there. What the version in force names already is never missing.
-    fn missing(&self, record: &Record) -> Option<Name> {
+    pub(super) fn missing(&self, record: &Record) -> Option<Name> {
         let in_force = self.named_in_force(&record.name());
         record.references().into_iter().find(|name| !self.offers(name) && !in_force.contains(name))
     }
@@ -189,9 +189,9 @@ impl Books {
     // --- Taking effect ------------------------------------------------------------------------------------------------
 
     /// Puts a record in force, and after it those that waited for what it brings.
-    fn take_effect(&mut self, record: Record) {
+    fn take_effect(&mut self, record: Record, source: &[u8]) {
         let before = self.digests_before(&record);
-        let mut arrived = self.adopt(record);
+        let mut arrived = self.adopt(record, source);
         while let Some(name) = arrived.pop_front() {
             let mut numbers = self.waiting.for_name(&name);
             while let Some(number) = numbers.pop_first() {
@@ -202,7 +202,7 @@ impl Books {
                 }
                 let waiting = self.waiting.take(number).expect("it was just seen");
                 match self.check_whole(&waiting.record) {
-                    Ok(()) => arrived.extend(self.adopt(waiting.record)),
+                    Ok(()) => arrived.extend(self.adopt(waiting.record, &waiting.value)),
                     Err(fault) => self.refuse(&fault, waiting.key.as_deref(), Some(&waiting.value)),
                 }
             }
@@ -267,7 +267,7 @@ impl Books {
     }
 
     fn redate(&mut self, number: u32) {
-        let finalizes_at = grace::finalizes_at(self, &self.bills[number as usize]);
+        let finalizes_at = grace::finalizes_at(self, &self.bills[number]);
         let draft = self.draft_mut(number).expect("only drafts are dated anew");
         if draft.finalizes_at != finalizes_at {
             draft.finalizes_at = finalizes_at;
@@ -276,18 +276,24 @@ impl Books {
     }
 
     /// Puts one record in force; says what can be named from now on.
-    fn adopt(&mut self, record: Record) -> VecDeque<Name> {
+    fn adopt(&mut self, record: Record, source: &[u8]) -> VecDeque<Name> {
         let name = record.name();
+        let source = Arc::from(source);
         match record {
-            Record::Settings(settings) => self.adopt_settings(*settings),
+            Record::Settings(settings) => {
+                self.keeping.settings = Some(source);
+                self.adopt_settings(*settings);
+            }
             Record::Entity(entity) => {
-                self.entities.put(&entity.code.clone(), Arc::new(entity));
+                let place = self.entities.put(&entity.code.clone(), Arc::new(entity), &source);
+                self.keeping.mark_entity(place);
             }
             Record::Tax(tax) => {
-                self.taxes.put(&tax.code.clone(), tax);
+                let place = self.taxes.put(&tax.code.clone(), tax, &source);
+                self.keeping.mark_tax(place);
             }
-            Record::Metric(metric) => self.adopt_metric(metric),
-            Record::Plan(plan) => self.adopt_plan(plan),
+            Record::Metric(metric) => self.adopt_metric(metric, &source),
+            Record::Plan(plan) => self.adopt_plan(plan, &source),
             Record::Customer(record) => self.adopt_customer(record),
             Record::Subscription(record) => self.adopt_subscription(record),
             Record::Removed(name) => {
@@ -311,26 +317,28 @@ impl Books {
         }
     }
 
-    fn adopt_metric(&mut self, metric: Metric) {
+    fn adopt_metric(&mut self, metric: Metric, source: &Arc<[u8]>) {
         let code = metric.code.clone();
-        self.metrics.put(&code, Arc::new(metric));
+        let place = self.metrics.put(&code, Arc::new(metric), source);
+        self.keeping.mark_metric(place);
         let users: Vec<u32> =
             self.plans.iter().filter(|(_, plan)| plan.thing.prices.plan.prices(&code)).map(|(place, _)| place).collect();
         for place in users {
             let state = &self.plans.get(place).thing;
             let charges: Vec<(u16, u8)> = state.prices.lines.iter().map(|line| (line.number, line.generation)).collect();
             let prices = self.price_list(state.prices.plan.clone(), &charges);
-            self.plans.get_mut(place).thing.prices = Arc::new(prices);
+            self.set_prices(place, prices);
         }
     }
 
-    fn adopt_plan(&mut self, plan: Plan) {
+    fn adopt_plan(&mut self, plan: Plan, source: &Arc<[u8]>) {
         let plan = Arc::new(plan);
         let place = self.plans.find(&plan.code).unwrap_or_else(|| {
-            let nothing = Arc::new(PriceList { plan: plan.clone(), lines: Vec::new() });
-            self.plans.put(&plan.code, PlanState { next_charge: 0, generation: 0, prices: nothing })
+            let nothing = Arc::new(PriceList { version: 0, plan: plan.clone(), lines: Vec::new() });
+            self.plans.put(&plan.code, PlanState { next_charge: 0, generation: 0, prices: nothing }, source)
         });
         self.plans.get_mut(place).is_removed = false;
+        self.plans.get_mut(place).source = source.clone();
         let state = &mut self.plans.get_mut(place).thing;
         let before = state.prices.clone();
         let known = |charge: &Charge| {
@@ -347,7 +355,13 @@ impl Books {
             state.next_charge += u16::from(known(charge).is_none());
         }
         let prices = self.price_list(plan, &charges);
-        self.plans.get_mut(place).thing.prices = Arc::new(prices);
+        self.set_prices(place, prices);
+    }
+
+    fn set_prices(&mut self, plan: u32, prices: PriceList) {
+        let prices = self.keeping.keep_prices(prices);
+        self.plans.get_mut(plan).thing.prices = prices;
+        self.keeping.mark_plan(plan);
     }
 
     /// Puts a plan and its metrics together; `charges` are the charges' numbers and generations.
@@ -357,7 +371,7 @@ impl Books {
             let metric = self.metrics.get(metric_number).thing.clone();
             PricedCharge { number: *number, metric, metric_number, generation: *generation }
         });
-        PriceList { lines: lines.collect(), plan }
+        PriceList { version: 0, lines: lines.collect(), plan }
     }
 
     fn adopt_customer(&mut self, record: CustomerRecord) {
@@ -467,21 +481,25 @@ impl Books {
             Kind::Entity => {
                 if let Some(place) = self.entities.find(&name.code) {
                     self.entities.get_mut(place).is_removed = true;
+                    self.keeping.mark_entity(place);
                 }
             }
             Kind::Tax => {
                 if let Some(place) = self.taxes.find(&name.code) {
                     self.taxes.get_mut(place).is_removed = true;
+                    self.keeping.mark_tax(place);
                 }
             }
             Kind::Metric => {
                 if let Some(place) = self.metrics.find(&name.code) {
                     self.metrics.get_mut(place).is_removed = true;
+                    self.keeping.mark_metric(place);
                 }
             }
             Kind::Plan => {
                 if let Some(place) = self.plans.find(&name.code) {
                     self.plans.get_mut(place).is_removed = true;
+                    self.keeping.mark_plan(place);
                 }
             }
             Kind::Customer => {
@@ -529,7 +547,7 @@ impl Books {
 
     /// The order in which invoices are told of at one instant (R13).
     pub(super) fn order_of(&self, number: u32) -> (Box<str>, Option<Instant>, Option<Box<str>>, bool, u32) {
-        let bill = &self.bills[number as usize];
+        let bill = &self.bills[number];
         let found = self.window_of(bill);
         (
             self.customers.get(bill.customer).external_id.clone(),

@@ -252,7 +252,7 @@ impl Books {
     fn count_in(&mut self, number: u32, ordinal: u32, checked: &Checked<'_>, hash: u64) {
         let prices = self.prices_of(self.subscriptions.get(number).window(ordinal).expect("the window is there").plan);
         let (prices, generation) = (prices.clone(), self.generation_of(prices));
-        let window = self.subscriptions.get_mut(number).window_mut(ordinal).expect("the window is there");
+        let window = self.subscriptions.get_usage_mut(number).window_mut(ordinal).expect("the window is there");
         let stands_from = window.period.from;
         // Usage stamped after a period that was cut short under it stood for no time of it.
         let happened_at = if window.contains(checked.happened_at) { checked.happened_at } else { window.to };
@@ -331,6 +331,7 @@ impl Books {
     pub(super) fn put_id(&mut self, hash: u64, id: &HeldId) {
         let horizon = self.horizon();
         self.ids.put(hash, id, horizon);
+        self.keeping.note_id(hash, id);
     }
 
     /// Counts usage that waited for its window.
@@ -354,6 +355,7 @@ impl Books {
         let number = self.next_parked;
         self.next_parked += 1;
         let until = held.arrived_at.plus(self.settings.parking_limit.exact());
+        self.keeping.mark_parked(number);
         self.parked.insert(number, held);
         self.parked_for.entry(name.to_owned()).or_default().push(number);
         self.schedule(until, Due::ParkingOver(number));
@@ -367,6 +369,7 @@ impl Books {
 
     fn unpark(&mut self, number: u64) -> Option<Held> {
         let held = self.parked.remove(&number)?;
+        self.keeping.mark_parked(number);
         let name = match &held.event.whose {
             Whose::Subscription(name) | Whose::Customer(name) | Whose::Either(name) => name.as_ref(),
         };

@@ -15,6 +15,8 @@ use super::aggregate::Buckets;
 use super::document::{Document, Figures, InvoiceId, Reason};
 use super::ids::Ids;
 use super::instant::Instant;
+use super::keep::Keeping;
+use super::marked::Marked;
 use super::notice::Notice;
 use super::period::{Anchor, End, Period, Share};
 use super::quantity::Quantity;
@@ -86,18 +88,21 @@ pub struct Books {
     pub(super) waiting: Waiting,
     pub(super) customers: Roster<Customer>,
     pub(super) subscriptions: Roster<Subscription>,
-    pub(super) bills: Vec<Bill>,
+    pub(super) bills: Marked<Bill>,
     pub(super) bill_of: BTreeMap<InvoiceId, u32>,
     /// The bills that are drafts: what a change of the catalog may touch.
     pub(super) drafts: BTreeSet<u32>,
     pub(super) ids: Ids,
+    /// The ids of commands that were decided, by customer and id.
     pub(super) commands: BTreeMap<(String, String), Instant>,
+    pub(super) command_order: VecDeque<(String, String)>,
     pub(super) parked: BTreeMap<u64, Held>,
     pub(super) parked_for: BTreeMap<String, Vec<u64>>,
     pub(super) next_parked: u64,
     pub(super) unbillable: BTreeMap<UnbillableKey, Unbillable>,
     pub(super) deadlines: BinaryHeap<Reverse<(Instant, Due)>>,
     pub(super) notices: Vec<Notice>,
+    pub(super) keeping: Keeping,
     pub(super) fates: Fates,
 }
 
@@ -123,6 +128,8 @@ pub struct Shelf<T> {
 pub struct Kept<T> {
     pub thing: T,
     pub is_removed: bool,
+    /// The record it came in.
+    pub source: Arc<[u8]>,
 }
 
 impl<T> Default for Shelf<T> {
@@ -149,15 +156,20 @@ impl<T> Shelf<T> {
         self.find(code).is_some_and(|place| !self.get(place).is_removed)
     }
 
-    pub fn put(&mut self, code: &str, thing: T) -> u32 {
+    pub fn put(&mut self, code: &str, thing: T, source: &Arc<[u8]>) -> u32 {
+        let kept = Kept { thing, is_removed: false, source: source.clone() };
         if let Some(place) = self.find(code) {
-            self.things[place as usize] = Kept { thing, is_removed: false };
+            self.things[place as usize] = kept;
             return place;
         }
         let place = self.things.len() as u32;
         self.places.insert(code.to_owned(), place);
-        self.things.push(Kept { thing, is_removed: false });
+        self.things.push(kept);
         place
+    }
+
+    pub fn len(&self) -> u32 {
+        self.things.len() as u32
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Kept<T>)> {
@@ -169,7 +181,7 @@ impl<T> Shelf<T> {
 pub struct Roster<T> {
     numbers: HashTable<u32>,
     hasher: DefaultHashBuilder,
-    entries: Vec<T>,
+    pub(super) entries: Marked<T>,
 }
 
 pub trait Named {
@@ -178,24 +190,21 @@ pub trait Named {
 
 impl<T> Default for Roster<T> {
     fn default() -> Roster<T> {
-        Roster { numbers: HashTable::new(), hasher: DefaultHashBuilder::default(), entries: Vec::new() }
+        Roster { numbers: HashTable::new(), hasher: DefaultHashBuilder::default(), entries: Marked::default() }
     }
 }
 
 impl<T: Named> Roster<T> {
     pub fn find(&self, external_id: &str) -> Option<u32> {
         let hash = self.hasher.hash_one(external_id);
-        self.numbers.find(hash, |number| self.entries[*number as usize].external_id() == external_id).copied()
+        self.numbers.find(hash, |number| self.entries[*number].external_id() == external_id).copied()
     }
 
     pub fn add(&mut self, entry: T) -> u32 {
-        let number = self.entries.len() as u32;
         let hash = self.hasher.hash_one(entry.external_id());
-        self.entries.push(entry);
+        let number = self.entries.push(entry);
         let (entries, hasher) = (&self.entries, &self.hasher);
-        self.numbers.insert_unique(hash, number, |number| {
-            hasher.hash_one(entries[*number as usize].external_id())
-        });
+        self.numbers.insert_unique(hash, number, |number| hasher.hash_one(entries[*number].external_id()));
         number
     }
 
@@ -203,18 +212,23 @@ impl<T: Named> Roster<T> {
     pub fn forget_name(&mut self, external_id: &str) {
         let hash = self.hasher.hash_one(external_id);
         if let Ok(found) = self.numbers.find_entry(hash, |number| {
-            self.entries[*number as usize].external_id() == external_id
+            self.entries[*number].external_id() == external_id
         }) {
             found.remove();
         }
     }
 
     pub fn get(&self, number: u32) -> &T {
-        &self.entries[number as usize]
+        &self.entries[number]
     }
 
     pub fn get_mut(&mut self, number: u32) -> &mut T {
-        &mut self.entries[number as usize]
+        &mut self.entries[number]
+    }
+
+    /// Reaches for what usage changes, and nothing else.
+    pub fn get_usage_mut(&mut self, number: u32) -> &mut T {
+        self.entries.used_mut(number)
     }
 
     pub fn len(&self) -> usize {
@@ -241,6 +255,8 @@ pub struct PlanState {
 /// A plan with its metrics: all that is needed to price usage. It never changes; a newer one replaces it.
 #[derive(Clone, Debug)]
 pub struct PriceList {
+    /// Tells price lists apart in what is kept; all of a shard's are counted.
+    pub version: u32,
     pub plan: Arc<Plan>,
     pub lines: Vec<PricedCharge>,
 }
@@ -505,7 +521,7 @@ impl Books {
     /// Empty books, before anything has been read.
     pub fn new(settings: Settings) -> Books {
         let mut entities = Shelf::default();
-        entities.put(Entity::DEFAULT, Arc::new(Entity::unnamed()));
+        entities.put(Entity::DEFAULT, Arc::new(Entity::unnamed()), &Arc::default());
         Books {
             now: Instant::MIN,
             settings,
@@ -517,17 +533,19 @@ impl Books {
             waiting: Waiting::default(),
             customers: Roster::default(),
             subscriptions: Roster::default(),
-            bills: Vec::new(),
+            bills: Marked::default(),
             bill_of: BTreeMap::new(),
             drafts: BTreeSet::new(),
             ids: Ids::default(),
             commands: BTreeMap::new(),
+            command_order: VecDeque::new(),
             parked: BTreeMap::new(),
             parked_for: BTreeMap::new(),
             next_parked: 0,
             unbillable: BTreeMap::new(),
             deadlines: BinaryHeap::new(),
             notices: Vec::new(),
+            keeping: Keeping::default(),
             fates: Fates::default(),
         }
     }

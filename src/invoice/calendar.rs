@@ -57,6 +57,10 @@ impl Date {
         (self.0 + 3).rem_euclid(7)
     }
 
+    pub fn parse(text: &str) -> Option<Date> {
+        text.parse().ok().map(Date::from_naive)
+    }
+
     /// Appends `YYYY-MM-DD`.
     pub fn write_to(self, out: &mut Vec<u8>) {
         let date = self.naive();

@@ -70,7 +70,7 @@ impl Books {
         if self.commands.get(&key).is_some_and(|at| *at >= horizon) {
             return false;
         }
-        self.commands.insert(key, self.now);
+        self.note_command(key);
         true
     }
 
@@ -93,7 +93,7 @@ impl Books {
         }
         let by_invoice = || {
             let id = InvoiceId::parse(json.get("invoice_id")?.as_text()?)?;
-            Some(self.bills[*self.bill_of.get(&id)? as usize].customer)
+            Some(self.bills[*self.bill_of.get(&id)?].customer)
         };
         let by_subscription = || {
             let in_event = match &record.command.event {
@@ -167,7 +167,7 @@ impl Books {
             }
         };
         let number = *self.bill_of.get(&id).ok_or(UNKNOWN_INVOICE)?;
-        if self.bills[number as usize].customer == customer { Ok(number) } else { Err(UNKNOWN_INVOICE) }
+        if self.bills[number].customer == customer { Ok(number) } else { Err(UNKNOWN_INVOICE) }
     }
 
     fn is_accruing(&self, subscription: &str, customer: u32, from: Instant) -> bool {
@@ -239,7 +239,7 @@ impl Books {
 
     /// The line that `charge_code`, `filter` and `grouped_by` name, and whether its units can be priced by themselves.
     fn named_line(&self, order: &Order<'_>, number: u32) -> Result<(LineKey, bool), Reason> {
-        let bill = &self.bills[number as usize];
+        let bill = &self.bills[number];
         if !matches!(bill.kind, BillKind::Period { .. }) {
             return Err(UNKNOWN_CHARGE);
         }
@@ -302,7 +302,7 @@ impl Books {
         sealed.document.voided_at = Some(now);
         let was_overdue = std::mem::take(&mut sealed.document.payment_overdue);
         let used = std::mem::take(&mut sealed.used);
-        let customer = self.bills[number as usize].customer;
+        let customer = self.bills[number].customer;
         self.money_mut(customer).give_back(&used);
         self.announce_cleared(number, Event::Voided, was_overdue);
         Ok(())
@@ -334,7 +334,7 @@ impl Books {
         let is_paid = status == Payment::Succeeded;
         let was_overdue = is_paid && std::mem::take(&mut sealed.document.payment_overdue);
         let credits = if is_paid { sealed.credits.take() } else { None };
-        let customer = self.bills[number as usize].customer;
+        let customer = self.bills[number].customer;
         if let Some(credits) = credits {
             self.money_mut(customer).wallet += credits;
         }
@@ -388,9 +388,9 @@ impl Books {
     fn order_invoice(&mut self, order: &Order<'_>, customer: u32, kind: BillKind, fees: &[Fee], credits: Option<i128>) {
         let id = ordered_invoice_id(&order.customer, order.id);
         let number = self.add_bill(id, customer, kind, Some(order.id));
-        let figures = self.figures(&self.bills[number as usize], fees, 0);
+        let figures = self.figures(&self.bills[number], fees, 0);
         self.seal(number, self.now, figures, Used::default(), credits);
-        debug_assert!(matches!(self.bills[number as usize].stage, Stage::Sealed(_)));
+        debug_assert!(matches!(self.bills[number].stage, Stage::Sealed(_)));
     }
 }
 

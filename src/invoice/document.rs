@@ -353,6 +353,16 @@ impl Status {
             Status::Voided => "voided",
         }
     }
+
+    pub fn named(name: &str) -> Option<Status> {
+        match name {
+            "draft" => Some(Status::Draft),
+            "finalized" => Some(Status::Finalized),
+            "closed" => Some(Status::Closed),
+            "voided" => Some(Status::Voided),
+            _ => None,
+        }
+    }
 }
 
 impl InvoiceType {
@@ -361,6 +371,15 @@ impl InvoiceType {
             InvoiceType::Subscription => "subscription",
             InvoiceType::OneOff => "one_off",
             InvoiceType::Credit => "credit",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<InvoiceType> {
+        match name {
+            "subscription" => Some(InvoiceType::Subscription),
+            "one_off" => Some(InvoiceType::OneOff),
+            "credit" => Some(InvoiceType::Credit),
+            _ => None,
         }
     }
 }
@@ -373,6 +392,15 @@ impl Reason {
             Reason::Terminating => "subscription_terminating",
         }
     }
+
+    pub fn named(name: &str) -> Option<Reason> {
+        match name {
+            "subscription_starting" => Some(Reason::Starting),
+            "subscription_periodic" => Some(Reason::Periodic),
+            "subscription_terminating" => Some(Reason::Terminating),
+            _ => None,
+        }
+    }
 }
 
 impl Payment {
@@ -381,6 +409,15 @@ impl Payment {
             Payment::Pending => "pending",
             Payment::Succeeded => "succeeded",
             Payment::Failed => "failed",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Payment> {
+        match name {
+            "pending" => Some(Payment::Pending),
+            "succeeded" => Some(Payment::Succeeded),
+            "failed" => Some(Payment::Failed),
+            _ => None,
         }
     }
 }

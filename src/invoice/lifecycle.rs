@@ -82,7 +82,7 @@ impl Books {
     }
 
     fn bill_turn(&self, number: u32, due: Due) -> Turn {
-        let bill = &self.bills[number as usize];
+        let bill = &self.bills[number];
         let (period_from, subscription) = match &bill.stage {
             Stage::Sealed(sealed) => {
                 let document = &sealed.document;
@@ -125,28 +125,28 @@ impl Books {
     }
 
     pub(super) fn draft(&self, number: u32) -> Option<&Draft> {
-        match &self.bills[number as usize].stage {
+        match &self.bills[number].stage {
             Stage::Draft(draft) => Some(draft),
             Stage::Sealed(_) => None,
         }
     }
 
     pub(super) fn draft_mut(&mut self, number: u32) -> Option<&mut Draft> {
-        match &mut self.bills[number as usize].stage {
+        match &mut self.bills[number].stage {
             Stage::Draft(draft) => Some(draft),
             Stage::Sealed(_) => None,
         }
     }
 
     pub(super) fn sealed(&self, number: u32) -> Option<&Sealed> {
-        match &self.bills[number as usize].stage {
+        match &self.bills[number].stage {
             Stage::Sealed(sealed) => Some(sealed),
             Stage::Draft(_) => None,
         }
     }
 
     pub(super) fn sealed_mut(&mut self, number: u32) -> Option<&mut Sealed> {
-        match &mut self.bills[number as usize].stage {
+        match &mut self.bills[number].stage {
             Stage::Sealed(sealed) => Some(sealed),
             Stage::Draft(_) => None,
         }
@@ -184,7 +184,6 @@ impl Books {
         kind: BillKind,
         created_by: Option<&str>,
     ) -> u32 {
-        let number = self.bills.len() as u32;
         let draft = Draft {
             finalizes_at: self.now,
             refresh_at: None,
@@ -193,14 +192,15 @@ impl Books {
             frozen: None,
         };
         let stage = Stage::Draft(Box::new(draft));
-        self.bills.push(Bill { id, customer, kind, version: 0, created_by: created_by.map(Box::from), stage });
+        let created_by = created_by.map(Box::from);
+        let number = self.bills.push(Bill { id, customer, kind, version: 0, created_by, stage });
         self.bill_of.insert(id, number);
         number
     }
 
     /// Dates a new invoice and announces it; one whose instant isn't later than now was never a draft (R16).
     pub(super) fn make_draft(&mut self, number: u32) {
-        let finalizes_at = grace::finalizes_at(self, &self.bills[number as usize]);
+        let finalizes_at = grace::finalizes_at(self, &self.bills[number]);
         self.draft_mut(number).expect("a new invoice is a draft").finalizes_at = finalizes_at;
         if finalizes_at <= self.now {
             self.finalize(number);
@@ -216,13 +216,13 @@ impl Books {
 
     /// Takes the figures of now, to be shown until somebody asks for new ones (R19).
     pub(super) fn freeze(&mut self, number: u32) {
-        let figures = self.live_figures(&self.bills[number as usize]);
+        let figures = self.live_figures(&self.bills[number]);
         self.draft_mut(number).expect("only a draft's figures can stand still").frozen = Some(figures);
     }
 
     /// What a draft says now.
     pub(super) fn shown(&self, number: u32) -> Document {
-        let bill = &self.bills[number as usize];
+        let bill = &self.bills[number];
         let draft = self.draft(number).expect("a sealed invoice doesn't change");
         let figures = draft.frozen.clone().unwrap_or_else(|| self.live_figures(bill));
         self.draft_document(bill, draft.finalizes_at, figures)
@@ -243,7 +243,7 @@ impl Books {
     }
 
     fn announce(&mut self, number: u32, event: Event, document: &Document) {
-        let bill = &mut self.bills[number as usize];
+        let bill = &mut self.bills[number];
         bill.version += 1;
         let version = bill.version;
         let id = format!("{}_{version}", bill.id);
@@ -272,17 +272,15 @@ impl Books {
             return;
         }
         let at = self.now.plus(self.settings.refresh_interval.exact());
-        if let Some(draft) = self.draft_mut(number)
-            && draft.refresh_at.is_none()
-        {
-            draft.refresh_at = Some(at);
+        if self.draft(number).is_some_and(|draft| draft.refresh_at.is_none()) {
+            self.draft_mut(number).expect("it is a draft").refresh_at = Some(at);
             self.schedule(at, Due::Refresh(number));
         }
     }
 
     /// Seals an invoice: numbered, dated, settled, and announced.
     pub(super) fn finalize(&mut self, number: u32) {
-        let bill = &self.bills[number as usize];
+        let bill = &self.bills[number];
         let finalizes_at = self.draft(number).expect("only a draft can be finalized").finalizes_at;
         let fees = self.fees(bill);
         let sum: i128 = fees.iter().map(|fee| fee.amount_cents).sum();
@@ -300,7 +298,7 @@ impl Books {
 
     /// The last step of every finalization: the document as it will stay, its number, and what follows from it.
     pub(super) fn seal(&mut self, number: u32, expected: Instant, figures: Figures, used: Used, credits: Option<i128>) {
-        let bill = &self.bills[number as usize];
+        let bill = &self.bills[number];
         let mut document = self.draft_document(bill, expected, figures);
         let term = i64::from(document.net_payment_term);
         document.status = Status::Finalized;
@@ -336,13 +334,13 @@ impl Books {
     fn keep_overpaid(&mut self, number: u32, document: &Document) {
         let below = document.figures.amounts.including_taxes();
         if below < 0 {
-            let customer = self.bills[number as usize].customer;
+            let customer = self.bills[number].customer;
             self.money_mut(customer).credit_notes.push(-below);
         }
     }
 
     fn give_number(&mut self, number: u32, document: &mut Document) {
-        let customer_number = self.bills[number as usize].customer;
+        let customer_number = self.bills[number].customer;
         let place = self.customers.get(customer_number).entity;
         let entity = self.entity_of(customer_number).clone();
         let count = match entity.numbering {
@@ -368,13 +366,13 @@ impl Books {
     fn file(&mut self, number: u32, document: Document, used: Used, credits: Option<i128>) {
         self.seal_usage(number);
         self.drafts.remove(&number);
-        self.bills[number as usize].stage = Stage::Sealed(Box::new(Sealed { document, used, credits }));
+        self.bills[number].stage = Stage::Sealed(Box::new(Sealed { document, used, credits }));
     }
 
     fn seal_usage(&mut self, number: u32) {
-        match self.bills[number as usize].kind {
+        match self.bills[number].kind {
             BillKind::Period { subscription, ordinal, .. } => {
-                let customer = self.bills[number as usize].customer;
+                let customer = self.bills[number].customer;
                 let sealing = self.sealing(customer, subscription, ordinal);
                 self.seal_advance(customer, subscription, ordinal + 1);
                 let entry = self.subscriptions.get_mut(subscription);
@@ -389,7 +387,7 @@ impl Books {
                 window.sealed = Some(Box::new(sealing));
             }
             BillKind::Opening { subscription, ordinal } => {
-                self.seal_advance(self.bills[number as usize].customer, subscription, ordinal);
+                self.seal_advance(self.bills[number].customer, subscription, ordinal);
             }
             BillKind::OneOff | BillKind::Credit => {}
         }
@@ -422,7 +420,7 @@ impl Books {
 
     /// Tells of the late usage that an invoice carried, once for each original period (R65).
     fn report_late(&mut self, number: u32) {
-        let bill = &self.bills[number as usize];
+        let bill = &self.bills[number];
         let Some((_, window)) = self.window_of(bill) else { return };
         if !matches!(bill.kind, BillKind::Period { .. }) {
             return;
@@ -455,9 +453,9 @@ impl Books {
     }
 
     /// When an unpaid invoice is to be announced, and when it is overdue (R46, R48).
-    fn schedule_payment(&mut self, number: u32) {
+    pub(super) fn schedule_payment(&mut self, number: u32) {
         let document = &self.sealed(number).expect("only a sealed invoice is due").document;
-        let (Some(due), Some(finalized_at)) = (document.payment_due_date, document.finalized_at) else { return };
+        let Some(due) = document.payment_due_date else { return };
         let zone = document.zone;
         if document.payment == Payment::Succeeded {
             return;
@@ -465,7 +463,8 @@ impl Books {
         self.schedule(due.plus_days(1).midnight(zone), Due::Overdue(number));
         if let Some(days) = self.settings.will_be_due_days {
             let at = due.plus_days(-i64::from(days)).midnight(zone);
-            if at > finalized_at {
+            // What is over has been done, also when the books are opened again.
+            if at > self.now {
                 self.schedule(at, Due::WillBeDue(number));
             }
         }

@@ -9,7 +9,7 @@ use super::exact::{Exact, percent};
 impl Books {
     /// The figures of an invoice that is being finalized, and what it used up.
     pub(super) fn settle(&mut self, number: u32, fees: &[Fee]) -> (Figures, Used) {
-        let bill = &self.bills[number as usize];
+        let bill = &self.bills[number];
         let customer = bill.customer;
         let mut used = Used::default();
         if bill.invoice_type() != InvoiceType::Subscription {
@@ -20,7 +20,7 @@ impl Books {
             used.coupons = money.use_coupons(sum);
         }
         let coupons = used.coupons.iter().map(|(_, cents)| cents).sum();
-        let mut figures = self.figures(&self.bills[number as usize], fees, coupons);
+        let mut figures = self.figures(&self.bills[number], fees, coupons);
         let amounts = &mut figures.amounts;
         if let Some(money) = self.customers.get_mut(customer).money.as_deref_mut() {
             used.credit_notes = money.use_credit_notes(amounts.including_taxes().max(0));

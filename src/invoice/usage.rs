@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::hash::Hasher;
 
+use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
 use super::instant::Instant;
@@ -10,7 +11,7 @@ use super::quantity::Quantity;
 use super::text::one_text;
 
 /// A usage event, borrowed from the record it was read from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UsageEvent<'a> {
     /// The producer's id. Without one the event is known by its place in the log.
     pub id: Option<EventId<'a>>,
@@ -28,7 +29,7 @@ pub struct UsageEvent<'a> {
 }
 
 /// How a producer names an event.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum EventId<'a> {
     One(Cow<'a, str>),
     /// CloudEvents: `source` and `id` together.
@@ -39,7 +40,7 @@ pub enum EventId<'a> {
 }
 
 /// Whose usage it is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Whose<'a> {
     Subscription(Cow<'a, str>),
     Customer(Cow<'a, str>),
@@ -48,7 +49,7 @@ pub enum Whose<'a> {
 }
 
 /// A property's value. Numbers are kept as their text, never as floats.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Value<'a> {
     Null,
     Bool(bool),

@@ -51,6 +51,24 @@ impl Waiting {
         self.records.get(&number)
     }
 
+    pub fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.records.keys().copied()
+    }
+
+    /// A record that waits, and what it stands under.
+    pub fn entry(&self, number: u64) -> Option<(&WaitingRecord, &Name)> {
+        let missing = self.by_missing.iter().find(|(_, numbers)| numbers.contains(&number))?.0;
+        Some((self.records.get(&number)?, missing))
+    }
+
+    /// Lets a record wait again under the number it had.
+    pub fn put_back(&mut self, number: u64, waiting: WaitingRecord, missing: Name) {
+        self.next = self.next.max(number + 1);
+        self.by_name.insert(waiting.record.name(), number);
+        self.records.insert(number, waiting);
+        self.by_missing.entry(missing).or_default().insert(number);
+    }
+
     /// The record still misses something else.
     pub fn move_to(&mut self, number: u64, missing: Name) {
         self.by_missing.entry(missing).or_default().insert(number);

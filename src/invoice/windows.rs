@@ -240,7 +240,7 @@ impl Books {
             None => self.bill_of.get(&invoice_id(&subscription.external_id, window.period.from, true)).copied(),
         };
         match carrier {
-            Some(bill) => matches!(self.bills[bill as usize].stage, Stage::Sealed(_)),
+            Some(bill) => matches!(self.bills[bill].stage, Stage::Sealed(_)),
             None => earlier.is_none(),
         }
     }

@@ -1,6 +1,7 @@
 //! Everything that is tested from outside the code, in one binary.
 
 mod contract;
+mod kept;
 mod live;
 mod schemas;
 mod tidy;

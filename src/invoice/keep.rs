@@ -1,0 +1,598 @@
+//! The books as documents: what a shard keeps of them, and how they are opened again.
+//!
+//! Each customer, subscription and invoice has a document of its own, as JSON text; what usage changes is apart from what
+//! it doesn't. [`Books::take_changes`] says what has changed since it was last asked; [`Books::open`] brings the same
+//! books back. Deadlines and indexes aren't kept: they follow from the documents.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::books::{Books, Due, Fates, Life, PlanState, PriceList, PricedCharge, Stage};
+use super::ids::{ENTRY_BYTES, Entry, HeldId, pack, unpack};
+use super::instant::Instant;
+use super::kept::{
+    BillText, CustomerText, HeldText, PlanText, PricesText, ShelfText, SubscriptionText, UnbillableText, UsageText,
+    WaitingText,
+};
+use super::waiting::WaitingRecord;
+use crate::catalog::json::Json;
+use crate::catalog::settings::Settings;
+use crate::catalog::{Name, Record};
+
+/// What has to be kept that no document of its own marks.
+#[derive(Default)]
+pub struct Keeping {
+    is_on: bool,
+    pub(super) settings: Option<Arc<[u8]>>,
+    entities: BTreeSet<u32>,
+    taxes: BTreeSet<u32>,
+    metrics: BTreeSet<u32>,
+    plans: BTreeSet<u32>,
+    parked: BTreeSet<u64>,
+    price_lists: BTreeMap<u32, Arc<PriceList>>,
+    next_prices: u32,
+    new_prices: BTreeSet<u32>,
+    new_ids: Vec<Entry>,
+    chunks: VecDeque<IdChunk>,
+    next_chunk: u64,
+    open_chunk: Vec<u8>,
+    new_commands: Vec<(String, String, Instant)>,
+    first_command: u64,
+    next_command: u64,
+    waiting_known: BTreeSet<u64>,
+    had_unbillable: bool,
+}
+
+/// A stretch of ids that lies in one document, and when the last of them is over.
+struct IdChunk {
+    number: u64,
+    last_happened_at: Instant,
+}
+
+/// A document is full when it has so many bytes; until then it is written again with each commit.
+const CHUNK_BYTES_MAX: usize = 2048 * ENTRY_BYTES;
+
+/// What is to be written, and what isn't needed any more.
+#[derive(Default)]
+pub struct Changes {
+    pub writes: Vec<(String, Vec<u8>)>,
+    pub forgets: Vec<String>,
+}
+
+/// How much of everything there is: which documents make up the books.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Contents {
+    now: Option<Instant>,
+    settings: Option<String>,
+    entities: u32,
+    taxes: u32,
+    metrics: u32,
+    plans: u32,
+    prices: Vec<u32>,
+    customers: u32,
+    subscriptions: u32,
+    bills: u32,
+    waiting: Vec<u64>,
+    parked: Vec<u64>,
+    next_parked: u64,
+    commands: (u64, u64),
+    ids: (u64, u64),
+    unbillable: bool,
+    next_prices: u32,
+    entity_numbers: Vec<(u32, u64)>,
+    fates: [u64; 6],
+}
+
+impl Keeping {
+    pub(super) fn mark_entity(&mut self, place: u32) {
+        self.entities.extend(self.is_on.then_some(place));
+    }
+
+    pub(super) fn mark_tax(&mut self, place: u32) {
+        self.taxes.extend(self.is_on.then_some(place));
+    }
+
+    pub(super) fn mark_metric(&mut self, place: u32) {
+        self.metrics.extend(self.is_on.then_some(place));
+    }
+
+    pub(super) fn mark_plan(&mut self, place: u32) {
+        self.plans.extend(self.is_on.then_some(place));
+    }
+
+    pub(super) fn mark_parked(&mut self, number: u64) {
+        self.parked.extend(self.is_on.then_some(number));
+    }
+
+    pub(super) fn note_id(&mut self, hash: u64, id: &HeldId) {
+        if self.is_on {
+            self.new_ids.push(pack(hash, id));
+        }
+    }
+
+    /// Gives a price list its version.
+    pub(super) fn keep_prices(&mut self, mut prices: PriceList) -> Arc<PriceList> {
+        prices.version = self.next_prices;
+        self.next_prices += 1;
+        let prices = Arc::new(prices);
+        if self.is_on {
+            self.price_lists.insert(prices.version, prices.clone());
+            self.new_prices.insert(prices.version);
+        }
+        prices
+    }
+}
+
+impl Books {
+    /// Empty books whose changes are to be kept.
+    pub fn kept(settings: Settings) -> Books {
+        let mut books = Books::new(settings);
+        books.keeping.is_on = true;
+        books
+    }
+
+    pub(super) fn note_command(&mut self, key: (String, String)) {
+        if self.keeping.is_on {
+            self.keeping.new_commands.push((key.0.clone(), key.1.clone(), self.now));
+        }
+        if self.commands.insert(key.clone(), self.now).is_none() {
+            self.command_order.push_back(key);
+        }
+    }
+
+    /// The documents that have changed since this was last asked.
+    pub fn take_changes(&mut self) -> Changes {
+        let mut changes = Changes::default();
+        self.keep_catalog(&mut changes);
+        self.keep_people(&mut changes);
+        self.keep_bills(&mut changes);
+        self.keep_waiting(&mut changes);
+        self.keep_parked(&mut changes);
+        self.keep_commands(&mut changes);
+        self.keep_unbillable(&mut changes);
+        self.keep_ids(&mut changes);
+        changes
+    }
+
+    fn keep_catalog(&mut self, changes: &mut Changes) {
+        let keeping = &mut self.keeping;
+        for place in std::mem::take(&mut keeping.entities) {
+            changes.put(format!("entity:{place}"), &ShelfText::of(self.entities.get(place)));
+        }
+        for place in std::mem::take(&mut keeping.taxes) {
+            changes.put(format!("tax:{place}"), &ShelfText::of(self.taxes.get(place)));
+        }
+        for place in std::mem::take(&mut keeping.metrics) {
+            changes.put(format!("metric:{place}"), &ShelfText::of(self.metrics.get(place)));
+        }
+        for place in std::mem::take(&mut keeping.plans) {
+            let kept = self.plans.get(place);
+            let (next_charge, generation) = (kept.thing.next_charge, kept.thing.generation);
+            let prices = kept.thing.prices.version;
+            changes.put(format!("plan:{place}"), &PlanText { shelf: ShelfText::of(kept), next_charge, generation, prices });
+        }
+        for version in std::mem::take(&mut keeping.new_prices) {
+            let Some(prices) = keeping.price_lists.get(&version) else { continue };
+            let lines = prices.lines.iter().map(|line| (line.number, line.metric_number, line.generation)).collect();
+            let place = self.plans.find(&prices.plan.code).expect("a price list's plan is known");
+            let source = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let metrics = prices.lines.iter().map(|line| source(&self.metrics.get(line.metric_number).source)).collect();
+            let plan = source(&self.plans.get(place).source);
+            changes.put(format!("prices:{version}"), &PricesText { plan, metrics, lines });
+        }
+        // A list that only this index still knows was the last one of something sealed long ago.
+        let unused: Vec<u32> =
+            keeping.price_lists.iter().filter(|(_, prices)| Arc::strong_count(prices) == 1).map(|(version, _)| *version).collect();
+        for version in unused {
+            keeping.price_lists.remove(&version);
+            changes.forgets.push(format!("prices:{version}"));
+        }
+    }
+
+    fn keep_people(&mut self, changes: &mut Changes) {
+        for number in self.customers.entries.take_changed() {
+            changes.put(format!("customer:{number}"), &CustomerText::of(self.customers.get(number)));
+        }
+        self.customers.entries.take_used();
+        for number in self.subscriptions.entries.take_changed() {
+            changes.put(format!("subscription:{number}"), &SubscriptionText::of(self.subscriptions.get(number)));
+        }
+        for number in self.subscriptions.entries.take_used() {
+            changes.put(format!("usage:{number}"), &UsageText::of(self.subscriptions.get(number)));
+        }
+    }
+
+    fn keep_bills(&mut self, changes: &mut Changes) {
+        for number in self.bills.take_changed() {
+            changes.put(format!("bill:{number}"), &BillText::of(&self.bills[number]));
+        }
+        self.bills.take_used();
+    }
+
+    fn keep_waiting(&mut self, changes: &mut Changes) {
+        let present: BTreeSet<u64> = self.waiting.numbers().collect();
+        for number in present.difference(&self.keeping.waiting_known) {
+            let waiting = self.waiting.entry(*number).expect("what waits misses something");
+            changes.put(format!("waiting:{number}"), &WaitingText::of(waiting));
+        }
+        changes.forgets.extend(self.keeping.waiting_known.difference(&present).map(|number| format!("waiting:{number}")));
+        self.keeping.waiting_known = present;
+    }
+
+    fn keep_parked(&mut self, changes: &mut Changes) {
+        for number in std::mem::take(&mut self.keeping.parked) {
+            match self.parked.get(&number) {
+                Some(held) => changes.put(format!("parked:{number}"), &HeldText::of(held)),
+                None => changes.forgets.push(format!("parked:{number}")),
+            }
+        }
+    }
+
+    fn keep_commands(&mut self, changes: &mut Changes) {
+        for command in std::mem::take(&mut self.keeping.new_commands) {
+            changes.put(format!("command:{}", self.keeping.next_command), &command);
+            self.keeping.next_command += 1;
+        }
+        let horizon = self.horizon();
+        while let Some(key) = self.command_order.front() {
+            if self.commands.get(key).is_some_and(|at| *at >= horizon) {
+                break;
+            }
+            self.commands.remove(key);
+            self.command_order.pop_front();
+            changes.forgets.push(format!("command:{}", self.keeping.first_command));
+            self.keeping.first_command += 1;
+        }
+    }
+
+    fn keep_unbillable(&mut self, changes: &mut Changes) {
+        if !self.unbillable.is_empty() {
+            let texts: Vec<UnbillableText> = self.unbillable.iter().map(UnbillableText::of).collect();
+            changes.put("unbillable".to_owned(), &texts);
+            self.keeping.had_unbillable = true;
+        } else if std::mem::take(&mut self.keeping.had_unbillable) {
+            changes.forgets.push("unbillable".to_owned());
+        }
+    }
+
+    /// Ids go into documents one behind the other; the last one grows until it is full.
+    fn keep_ids(&mut self, changes: &mut Changes) {
+        let horizon = self.horizon();
+        let keeping = &mut self.keeping;
+        let entries = std::mem::take(&mut keeping.new_ids);
+        let is_new = !entries.is_empty();
+        for entry in entries {
+            if keeping.open_chunk.is_empty() {
+                keeping.chunks.push_back(IdChunk { number: keeping.next_chunk, last_happened_at: Instant::MIN });
+                keeping.next_chunk += 1;
+            }
+            let chunk = keeping.chunks.back_mut().expect("an open chunk is the last one");
+            chunk.last_happened_at = chunk.last_happened_at.max(unpack(&entry).1.happened_at);
+            keeping.open_chunk.extend_from_slice(&entry);
+            if keeping.open_chunk.len() >= CHUNK_BYTES_MAX {
+                changes.writes.push((format!("ids:{}", chunk.number), std::mem::take(&mut keeping.open_chunk)));
+            }
+        }
+        if is_new && !keeping.open_chunk.is_empty() {
+            let number = keeping.chunks.back().expect("an open chunk is the last one").number;
+            changes.writes.push((format!("ids:{number}"), keeping.open_chunk.clone()));
+        }
+        while keeping.chunks.len() > 1 && keeping.chunks.front().is_some_and(|chunk| chunk.last_happened_at < horizon) {
+            let chunk = keeping.chunks.pop_front().expect("it was just seen");
+            changes.forgets.push(format!("ids:{}", chunk.number));
+        }
+    }
+
+    /// Which documents make up the books as they stand.
+    pub fn contents(&self) -> Contents {
+        let keeping = &self.keeping;
+        let Fates { billed, late, duplicate, parked, rejected, cancelled } = self.fates;
+        let first_chunk = keeping.chunks.front().map_or(keeping.next_chunk, |chunk| chunk.number);
+        Contents {
+            now: Some(self.now),
+            settings: keeping.settings.as_ref().map(|source| String::from_utf8_lossy(source).into_owned()),
+            entities: self.entities.len(),
+            taxes: self.taxes.len(),
+            metrics: self.metrics.len(),
+            plans: self.plans.len(),
+            prices: keeping.price_lists.keys().copied().collect(),
+            customers: self.customers.len() as u32,
+            subscriptions: self.subscriptions.len() as u32,
+            bills: self.bills.len() as u32,
+            waiting: self.waiting.numbers().collect(),
+            parked: self.parked.keys().copied().collect(),
+            next_parked: self.next_parked,
+            commands: (keeping.first_command, keeping.next_command),
+            ids: (first_chunk, keeping.next_chunk),
+            unbillable: !self.unbillable.is_empty(),
+            next_prices: keeping.next_prices,
+            entity_numbers: self.entity_numbers.iter().map(|(place, count)| (*place, *count)).collect(),
+            fates: [billed, late, duplicate, parked, rejected, cancelled],
+        }
+    }
+}
+
+impl Changes {
+    fn put(&mut self, key: String, text: &impl Serialize) {
+        self.writes.push((key, serde_json::to_vec(text).expect("a document is plain data")));
+    }
+}
+
+impl Contents {
+    /// The keys of all documents, in the order in which they are needed.
+    fn keys(&self) -> Vec<String> {
+        let mut keys = Vec::new();
+        let mut all = |kind: &str, count: u32| keys.extend((0..count).map(|number| format!("{kind}:{number}")));
+        all("entity", self.entities);
+        all("tax", self.taxes);
+        all("metric", self.metrics);
+        all("plan", self.plans);
+        keys.extend(self.prices.iter().map(|version| format!("prices:{version}")));
+        let mut all = |kind: &str, count: u32| keys.extend((0..count).map(|number| format!("{kind}:{number}")));
+        all("customer", self.customers);
+        all("subscription", self.subscriptions);
+        all("usage", self.subscriptions);
+        all("bill", self.bills);
+        keys.extend(self.waiting.iter().map(|number| format!("waiting:{number}")));
+        keys.extend(self.parked.iter().map(|number| format!("parked:{number}")));
+        keys.extend((self.commands.0..self.commands.1).map(|number| format!("command:{number}")));
+        keys.extend((self.ids.0..self.ids.1).map(|number| format!("ids:{number}")));
+        keys.extend(self.unbillable.then(|| "unbillable".to_owned()));
+        keys
+    }
+}
+
+/// The documents can't be what was kept: which one, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable(pub String);
+
+type Opened<T> = Result<T, Unreadable>;
+
+fn unreadable(key: &str, why: impl std::fmt::Display) -> Unreadable {
+    Unreadable(format!("document {key} can't be read: {why}"))
+}
+
+fn parse<'a, T: Deserialize<'a>>(key: &str, bytes: &'a [u8]) -> Opened<T> {
+    serde_json::from_slice(bytes).map_err(|error| unreadable(key, error))
+}
+
+impl Books {
+    /// The keys of the documents that make up books with these contents, in the order in which they are needed.
+    pub fn keys(contents: &Contents) -> Vec<String> {
+        contents.keys()
+    }
+
+    /// Opens the books again. `documents` are those of [`Contents::keys`], in that order, as they are read in.
+    pub fn open(
+        settings: Settings,
+        contents: &Contents,
+        documents: impl Iterator<Item = (String, Option<Vec<u8>>)>,
+    ) -> Opened<Books> {
+        let mut books = Books::kept(settings);
+        books.now = contents.now.unwrap_or(Instant::MIN);
+        if let Some(source) = &contents.settings {
+            let json = Json::read(source.as_bytes()).ok_or_else(|| unreadable("shard", "the settings are no JSON"))?;
+            books.settings = Settings::read(&json).map_err(|fault| unreadable("shard", fault.pointer))?;
+            books.keeping.settings = Some(Arc::from(source.as_bytes()));
+        }
+        books.keeping.next_prices = contents.next_prices;
+        books.entity_numbers = contents.entity_numbers.iter().copied().collect();
+        let [billed, late, duplicate, parked, rejected, cancelled] = contents.fates;
+        books.fates = Fates { billed, late, duplicate, parked, rejected, cancelled };
+        for (key, bytes) in documents {
+            let is_spare = key.starts_with("command:");
+            match bytes {
+                Some(bytes) => books.open_document(&key, &bytes)?,
+                None if is_spare => {}
+                None if key == "entity:0" => {}
+                None => return Err(unreadable(&key, "it is missing")),
+            }
+        }
+        books.next_parked = contents.next_parked;
+        books.keeping.first_command = contents.commands.0;
+        books.keeping.next_command = contents.commands.1;
+        books.keeping.next_chunk = contents.ids.1;
+        books.keeping.waiting_known = books.waiting.numbers().collect();
+        books.keeping.had_unbillable = contents.unbillable;
+        books.schedule_everything();
+        books.settle_marks();
+        Ok(books)
+    }
+
+    fn open_document(&mut self, key: &str, bytes: &[u8]) -> Opened<()> {
+        let (kind, number) = key.split_once(':').unwrap_or((key, "0"));
+        let number: u64 = number.parse().map_err(|_| unreadable(key, "its key has no number"))?;
+        match kind {
+            "entity" => self.open_entity(key, bytes),
+            "tax" => {
+                let (record, source, is_removed) = parse::<ShelfText>(key, bytes)?.read(key)?;
+                let Record::Tax(tax) = record else { return Err(unreadable(key, "it is no tax")) };
+                let place = self.taxes.put(&tax.code.clone(), tax, &source);
+                self.taxes.get_mut(place).is_removed = is_removed;
+                Ok(())
+            }
+            "metric" => {
+                let (record, source, is_removed) = parse::<ShelfText>(key, bytes)?.read(key)?;
+                let Record::Metric(metric) = record else { return Err(unreadable(key, "it is no metric")) };
+                let place = self.metrics.put(&metric.code.clone(), Arc::new(metric), &source);
+                self.metrics.get_mut(place).is_removed = is_removed;
+                Ok(())
+            }
+            "plan" => self.open_plan(key, bytes),
+            "prices" => self.open_prices(key, bytes, number as u32),
+            "customer" => {
+                let customer = parse::<CustomerText>(key, bytes)?.read(key)?;
+                self.customers.add(customer);
+                Ok(())
+            }
+            "subscription" => {
+                let subscription = parse::<SubscriptionText>(key, bytes)?.read(key, &self.keeping.price_lists)?;
+                let is_gone = subscription.anchor.started_at == Instant::MAX && subscription.ends_at == Some(Instant::MIN);
+                let (customer, name) = (subscription.customer, subscription.external_id.clone());
+                let number = self.subscriptions.add(subscription);
+                if is_gone {
+                    self.subscriptions.forget_name(&name);
+                } else {
+                    self.customers.get_mut(customer).subscriptions.push(number);
+                }
+                Ok(())
+            }
+            "usage" => {
+                parse::<UsageText>(key, bytes)?.put_into(self.subscriptions.get_mut(number as u32));
+                Ok(())
+            }
+            "bill" => {
+                let bill = parse::<BillText<'_>>(key, bytes)?.read(key)?;
+                let id = bill.id;
+                let is_draft = matches!(bill.stage, Stage::Draft(_));
+                let number = self.bills.push(bill);
+                self.bill_of.insert(id, number);
+                self.drafts.extend(is_draft.then_some(number));
+                Ok(())
+            }
+            "waiting" => self.open_waiting(key, bytes, number),
+            "parked" => {
+                let held = parse::<HeldText>(key, bytes)?.read();
+                self.parked_for.entry(held.name().to_owned()).or_default().push(number);
+                self.parked.insert(number, held);
+                Ok(())
+            }
+            "command" => {
+                let (customer, id, at): (String, String, Instant) = parse(key, bytes)?;
+                let key = (customer, id);
+                if self.commands.insert(key.clone(), at).is_none() {
+                    self.command_order.push_back(key);
+                }
+                Ok(())
+            }
+            "unbillable" => {
+                for text in parse::<Vec<UnbillableText>>(key, bytes)? {
+                    let (key, unbillable) = text.read();
+                    self.unbillable.insert(key, unbillable);
+                }
+                Ok(())
+            }
+            "ids" => self.open_ids(key, bytes, number),
+            _ => Err(unreadable(key, "its kind is unknown")),
+        }
+    }
+
+    fn open_entity(&mut self, key: &str, bytes: &[u8]) -> Opened<()> {
+        let (record, source, is_removed) = parse::<ShelfText>(key, bytes)?.read(key)?;
+        let Record::Entity(entity) = record else { return Err(unreadable(key, "it is no entity")) };
+        let place = self.entities.put(&entity.code.clone(), Arc::new(entity), &source);
+        self.entities.get_mut(place).is_removed = is_removed;
+        Ok(())
+    }
+
+    fn open_plan(&mut self, key: &str, bytes: &[u8]) -> Opened<()> {
+        let text = parse::<PlanText>(key, bytes)?;
+        let (record, source, is_removed) = text.shelf.read(key)?;
+        let Record::Plan(plan) = record else { return Err(unreadable(key, "it is no plan")) };
+        let code = plan.code.clone();
+        let prices = Arc::new(PriceList { version: text.prices, plan: Arc::new(plan), lines: Vec::new() });
+        let state = PlanState { next_charge: text.next_charge, generation: text.generation, prices };
+        let place = self.plans.put(&code, state, &source);
+        self.plans.get_mut(place).is_removed = is_removed;
+        Ok(())
+    }
+
+    /// A price list comes after its plan, which takes it if it is the one in force.
+    fn open_prices(&mut self, key: &str, bytes: &[u8], version: u32) -> Opened<()> {
+        let text = parse::<PricesText>(key, bytes)?;
+        let Ok(Record::Plan(plan)) = Record::read(None, Some(text.plan.as_bytes())) else {
+            return Err(unreadable(key, "its plan is no plan"));
+        };
+        let mut lines = Vec::with_capacity(text.lines.len());
+        for ((number, metric_number, generation), source) in text.lines.into_iter().zip(&text.metrics) {
+            let Ok(Record::Metric(metric)) = Record::read(None, Some(source.as_bytes())) else {
+                return Err(unreadable(key, "its metric is no metric"));
+            };
+            lines.push(PricedCharge { number, metric: Arc::new(metric), metric_number, generation });
+        }
+        let place = self.plans.find(&plan.code).ok_or_else(|| unreadable(key, "its plan is unknown"))?;
+        let prices = Arc::new(PriceList { version, plan: Arc::new(plan), lines });
+        let state = &mut self.plans.get_mut(place).thing;
+        if state.prices.version == version {
+            state.prices = prices.clone();
+        }
+        self.keeping.price_lists.insert(version, prices);
+        Ok(())
+    }
+
+    fn open_waiting(&mut self, key: &str, bytes: &[u8], number: u64) -> Opened<()> {
+        let text = parse::<WaitingText>(key, bytes)?;
+        let record = Record::read(text.key.as_deref().map(str::as_bytes), Some(text.value.as_bytes()))
+            .map_err(|fault| unreadable(key, fault.pointer))?;
+        // What it was waiting for first may be there by now, and something else still be missing.
+        let noted = Name::new(text.missing_kind(key)?, text.missing_code);
+        let missing = self.missing(&record).unwrap_or(noted);
+        let waiting = WaitingRecord { record, key: text.key.map(String::into_bytes), value: text.value.into_bytes() };
+        self.waiting.put_back(number, waiting, missing);
+        Ok(())
+    }
+
+    fn open_ids(&mut self, key: &str, bytes: &[u8], number: u64) -> Opened<()> {
+        let (entries, rest) = bytes.as_chunks::<ENTRY_BYTES>();
+        if !rest.is_empty() {
+            return Err(unreadable(key, "it isn't made of whole ids"));
+        }
+        let horizon = self.horizon();
+        let mut last_happened_at = Instant::MIN;
+        for entry in entries {
+            let (hash, id) = unpack(entry);
+            last_happened_at = last_happened_at.max(id.happened_at);
+            self.ids.put(hash, &id, horizon);
+        }
+        self.keeping.chunks.push_back(IdChunk { number, last_happened_at });
+        self.keeping.open_chunk = if bytes.len() < CHUNK_BYTES_MAX { bytes.to_vec() } else { Vec::new() };
+        Ok(())
+    }
+
+    /// Deadlines follow from what was kept.
+    fn schedule_everything(&mut self) {
+        let mut found = Vec::new();
+        for number in 0..self.subscriptions.len() as u32 {
+            let subscription = self.subscriptions.get(number);
+            if subscription.life == Life::NotBegun || subscription.wants_opening {
+                found.push((subscription.anchor.started_at, Due::Begin(number)));
+            }
+            for window in subscription.windows.iter().filter(|window| window.bill.is_none() && !window.is_sealed()) {
+                found.push((window.to, Due::PeriodEnd { subscription: number, ordinal: window.ordinal }));
+            }
+        }
+        for number in &self.drafts {
+            let draft = self.draft(*number).expect("a draft is a draft");
+            found.push((draft.finalizes_at, Due::Finalize(*number)));
+            found.extend(draft.refresh_at.map(|at| (at, Due::Refresh(*number))));
+        }
+        let parking_limit = self.settings.parking_limit.exact();
+        found.extend(self.parked.iter().map(|(number, held)| (held.arrived_at.plus(parking_limit), Due::ParkingOver(*number))));
+        let interval = self.settings.refresh_interval.exact();
+        found.extend(self.unbillable.iter().map(|(key, unbillable)| {
+            (unbillable.since.plus(interval), Due::Unbillable(key.subscription, key.from))
+        }));
+        for (at, due) in found {
+            self.schedule(at, due);
+        }
+        for number in 0..self.bills.len() as u32 {
+            if self.sealed(number).is_some() {
+                self.schedule_payment(number);
+            }
+        }
+    }
+
+    /// What was just opened needn't be written again.
+    fn settle_marks(&mut self) {
+        self.customers.entries.take_changed();
+        self.customers.entries.take_used();
+        self.subscriptions.entries.take_changed();
+        self.subscriptions.entries.take_used();
+        self.bills.take_changed();
+        self.bills.take_used();
+        self.keeping.new_ids.clear();
+        self.keeping.parked.clear();
+    }
+}

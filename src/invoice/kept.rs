@@ -1,0 +1,911 @@
+//! The texts of the documents that books are kept in.
+//!
+//! Instants and quantities are written as people read them; what a document names by number is a document too.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use num_bigint::BigInt;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::aggregate::{Bucket, Buckets, Extra, FreeUse, Group, LineKey, Total};
+use super::books::{
+    Advance, Bill, BillKind, Carried, Coupon, CouponValue, Customer, Draft, Edit, Era, Held, Kept, Life, MetricUse, Money,
+    PlanChange, PriceList, Sealed, Sealing, Stage, Subscription, Unbillable, UnbillableKey, Used, Window,
+};
+use super::calendar::Date;
+use super::document::{Amounts, Document, Figures, InvoiceId, InvoiceType, Object, Payment, Reason, Status};
+use super::instant::Instant;
+use super::keep::Unreadable;
+use super::period::{Anchor, End, Period, Share};
+use super::quantity::Quantity;
+use super::usage::{UsageEvent, Whose};
+use super::waiting::WaitingRecord;
+use crate::catalog::currency::Currency;
+use crate::catalog::customer::{BillingTime, CustomerRecord, SubscriptionRecord};
+use crate::catalog::duration::Duration;
+use crate::catalog::json::Json;
+use crate::catalog::{Kind, Record};
+
+impl Serialize for Instant {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Instant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Instant, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        Instant::parse_rfc3339(&text).ok_or_else(|| D::Error::custom(format!("no instant: {text}")))
+    }
+}
+
+impl Serialize for Quantity {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Quantity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Quantity, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        read_quantity(&text).ok_or_else(|| D::Error::custom(format!("no quantity: {text}")))
+    }
+}
+
+/// A sum may have more digits than a single reading of usage.
+fn read_quantity(text: &str) -> Option<Quantity> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_negative = whole.starts_with('-');
+    let digits = fraction.len();
+    if digits > Quantity::FRACTION_DIGITS as usize || fraction.bytes().any(|byte| !byte.is_ascii_digit()) {
+        return None;
+    }
+    let scale = 10i128.checked_pow(Quantity::FRACTION_DIGITS - digits as u32)?;
+    let part = if fraction.is_empty() { 0 } else { fraction.parse::<i128>().ok()?.checked_mul(scale)? };
+    let whole = whole.parse::<i128>().ok()?.checked_mul(Quantity::ONE.0)?;
+    Some(Quantity(if is_negative { whole.checked_sub(part)? } else { whole.checked_add(part)? }))
+}
+
+/// A thing of a small kind: its record as it came, and whether it was removed.
+#[derive(Serialize, Deserialize)]
+pub struct ShelfText {
+    record: String,
+    #[serde(default, skip_serializing_if = "is_false")]
+    removed: bool,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+impl ShelfText {
+    pub fn of<T>(kept: &Kept<T>) -> ShelfText {
+        ShelfText { record: String::from_utf8_lossy(&kept.source).into_owned(), removed: kept.is_removed }
+    }
+
+    pub fn read(self, key: &str) -> Result<(Record, Arc<[u8]>, bool), Unreadable> {
+        let record = Record::read(None, Some(self.record.as_bytes()))
+            .map_err(|fault| Unreadable(format!("document {key} holds no record: {} {}", fault.reason, fault.pointer)))?;
+        Ok((record, Arc::from(self.record.into_bytes()), self.removed))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct PlanText {
+    #[serde(flatten)]
+    pub shelf: ShelfText,
+    pub next_charge: u16,
+    pub generation: u8,
+    pub prices: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct PricesText {
+    pub plan: String,
+    pub metrics: Vec<String>,
+    /// Of each charge its number, its metric's, and the generation that brought it.
+    pub lines: Vec<(u16, u32, u8)>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct WaitingText {
+    pub key: Option<String>,
+    pub value: String,
+    missing: String,
+    pub missing_code: String,
+}
+
+impl WaitingText {
+    pub fn of((waiting, missing): (&WaitingRecord, &crate::catalog::Name)) -> WaitingText {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        WaitingText {
+            key: waiting.key.as_deref().map(text),
+            value: text(&waiting.value),
+            missing: missing.kind.name().to_owned(),
+            missing_code: missing.code.clone(),
+        }
+    }
+
+    pub fn missing_kind(&self, key: &str) -> Result<Kind, Unreadable> {
+        Kind::named(&self.missing).ok_or_else(|| Unreadable(format!("document {key} waits for an unknown kind")))
+    }
+}
+
+// --- Customers ----------------------------------------------------------------------------------------------------------
+
+#[derive(Serialize, Deserialize)]
+pub struct CustomerText {
+    record: Box<RawValue>,
+    entity: u32,
+    #[serde(default, skip_serializing_if = "is_false")]
+    removed: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    money: Option<MoneyText>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    numbers: Vec<(u32, u64)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MoneyText {
+    coupons: Vec<CouponText>,
+    credit_notes: Vec<i128>,
+    wallet: i128,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CouponText {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    balance: Option<i128>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    amount: Option<i128>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    percent: Option<Quantity>,
+    invoices_left: Option<u32>,
+}
+
+impl CustomerText {
+    pub fn of(customer: &Customer) -> CustomerText {
+        CustomerText {
+            record: raw(customer_record(&customer.record)),
+            entity: customer.entity,
+            removed: customer.is_removed,
+            money: customer.money.as_deref().map(MoneyText::of),
+            numbers: customer.numbers.clone(),
+        }
+    }
+
+    pub fn read(self, key: &str) -> Result<Customer, Unreadable> {
+        let Ok(Record::Customer(record)) = Record::read(None, Some(self.record.get().as_bytes())) else {
+            return Err(Unreadable(format!("document {key} holds no customer")));
+        };
+        Ok(Customer {
+            external_id: record.external_id.as_str().into(),
+            record: Box::new(record),
+            entity: self.entity,
+            is_removed: self.removed,
+            subscriptions: Vec::new(),
+            money: self.money.map(|money| Box::new(money.read())),
+            numbers: self.numbers,
+        })
+    }
+}
+
+impl MoneyText {
+    fn of(money: &Money) -> MoneyText {
+        let coupon = |coupon: &Coupon| {
+            let mut text =
+                CouponText { balance: None, amount: None, percent: None, invoices_left: coupon.invoices_left };
+            match coupon.value {
+                CouponValue::Balance(cents) => text.balance = Some(cents),
+                CouponValue::AmountEach(cents) => text.amount = Some(cents),
+                CouponValue::Percent(rate) => text.percent = Some(rate),
+            }
+            text
+        };
+        MoneyText {
+            coupons: money.coupons.iter().map(coupon).collect(),
+            credit_notes: money.credit_notes.clone(),
+            wallet: money.wallet,
+        }
+    }
+
+    fn read(self) -> Money {
+        let coupon = |text: CouponText| Coupon {
+            value: match (text.balance, text.amount, text.percent) {
+                (Some(cents), _, _) => CouponValue::Balance(cents),
+                (_, Some(cents), _) => CouponValue::AmountEach(cents),
+                (_, _, rate) => CouponValue::Percent(rate.unwrap_or_default()),
+            },
+            invoices_left: text.invoices_left,
+        };
+        Money {
+            coupons: self.coupons.into_iter().map(coupon).collect(),
+            credit_notes: self.credit_notes,
+            wallet: self.wallet,
+        }
+    }
+}
+
+fn raw(text: Vec<u8>) -> Box<RawValue> {
+    let text = String::from_utf8(text).expect("JSON is text");
+    RawValue::from_string(text).expect("what was written is JSON")
+}
+
+/// A customer's record with what is known of it.
+fn customer_record(record: &CustomerRecord) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut object = Object::open(&mut out);
+    object.text("kind", "customer");
+    object.text("external_id", &record.external_id);
+    let mut text = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            object.text(name, &value);
+        }
+    };
+    text("name", record.name.clone());
+    text("billing_entity_code", record.entity.clone());
+    text("timezone", record.zone.map(|zone| zone.name().to_owned()));
+    text("currency", record.currency.map(|currency| currency.to_string()));
+    text("invoice_grace_period", record.grace.map(|grace| grace.to_string()));
+    text("net_payment_term", record.net_payment_term.map(|term| format!("P{term}D")));
+    text("collection_method", record.charged_automatically.then(|| "charge_automatically".to_owned()));
+    if let Some(codes) = &record.tax_codes {
+        let out = object.member("tax_codes");
+        serde_json::to_writer(out, codes).expect("codes are plain data");
+    }
+    object.close();
+    out
+}
+
+fn subscription_record(record: &SubscriptionRecord) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut object = Object::open(&mut out);
+    object.text("kind", "subscription");
+    object.text("external_id", &record.external_id);
+    object.text("external_customer_id", &record.customer);
+    object.text("plan_code", &record.plan);
+    match record.billing_time {
+        Some(BillingTime::Calendar) => object.text("billing_time", "calendar"),
+        Some(BillingTime::Anniversary) => object.text("billing_time", "anniversary"),
+        None => {}
+    }
+    let instants =
+        [("started_at", record.started_at), ("ended_at", record.ended_at), ("effective_at", record.effective_at)];
+    for (name, at) in instants {
+        if at.is_some() {
+            object.instant(name, at);
+        }
+    }
+    object.close();
+    out
+}
+
+// --- Subscriptions ------------------------------------------------------------------------------------------------------
+
+#[derive(Serialize, Deserialize)]
+pub struct SubscriptionText {
+    record: Box<RawValue>,
+    customer: u32,
+    started_at: Instant,
+    start_date: i32,
+    anniversary: bool,
+    life: u8,
+    ends_at: Option<Instant>,
+    plan: u32,
+    change: Option<(Instant, u32)>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    wants_opening: bool,
+    next: u32,
+    eras: Vec<([i64; 7], u32, String)>,
+    windows: Vec<WindowText>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ahead: Vec<HeldText>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WindowText {
+    ordinal: u32,
+    period: [i64; 7],
+    to: Instant,
+    end: EndText,
+    plan: u32,
+    bill: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    advance: Option<(Instant, EndText, Option<i128>)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    carries: Vec<CarriedText>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sealed: Option<SealingText>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    fresh: Vec<HeldText>,
+}
+
+/// How a period ends, and at which instant a cut comes.
+type EndText = (u8, Option<Instant>);
+
+fn end_text(end: End) -> EndText {
+    match end {
+        End::Boundary => (0, None),
+        End::PlanChange(at) => (1, Some(at)),
+        End::Termination(at) => (2, Some(at)),
+    }
+}
+
+fn read_end(text: EndText) -> End {
+    match text {
+        (1, Some(at)) => End::PlanChange(at),
+        (2, Some(at)) => End::Termination(at),
+        _ => End::Boundary,
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct SealingText {
+    prices: u32,
+    exponent: u32,
+    share: (i64, i64),
+    base_fee_cents: i128,
+    billed: Vec<BucketText>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    with_late: Option<Vec<BucketText>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    carrier: Option<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CarriedText {
+    from: Instant,
+    to: Instant,
+    metrics: BTreeMap<String, (u64, Option<Quantity>)>,
+}
+
+impl CarriedText {
+    fn of(carried: &Carried) -> CarriedText {
+        let metrics = carried.metrics.iter().map(|(code, used)| (code.clone(), (used.events, used.units))).collect();
+        CarriedText { from: carried.from, to: carried.to, metrics }
+    }
+
+    fn read(self) -> Carried {
+        let used = |(code, (events, units))| (code, MetricUse { events, units });
+        Carried { from: self.from, to: self.to, metrics: self.metrics.into_iter().map(used).collect() }
+    }
+}
+
+impl SubscriptionText {
+    pub fn of(subscription: &Subscription) -> SubscriptionText {
+        SubscriptionText {
+            record: raw(subscription_record(&subscription.record)),
+            customer: subscription.customer,
+            started_at: subscription.anchor.started_at,
+            start_date: subscription.anchor.date.0,
+            anniversary: subscription.anchor.billing_time == BillingTime::Anniversary,
+            life: match subscription.life {
+                Life::NotBegun => 0,
+                Life::Running => 1,
+                Life::Ended => 2,
+            },
+            ends_at: subscription.ends_at,
+            plan: subscription.plan,
+            change: subscription.change.map(|change| (change.at, change.plan)),
+            wants_opening: subscription.wants_opening,
+            next: subscription.next_ordinal,
+            eras: subscription.eras.iter().map(|era| (era.first.parts(), era.plan, era.zone.name().to_owned())).collect(),
+            windows: subscription.windows.iter().map(WindowText::of).collect(),
+            ahead: subscription.ahead.iter().map(HeldText::of).collect(),
+        }
+    }
+
+    pub fn read(self, key: &str, prices: &BTreeMap<u32, Arc<PriceList>>) -> Result<Subscription, Unreadable> {
+        let Ok(Record::Subscription(record)) = Record::read(None, Some(self.record.get().as_bytes())) else {
+            return Err(Unreadable(format!("document {key} holds no subscription")));
+        };
+        let billing_time = if self.anniversary { BillingTime::Anniversary } else { BillingTime::Calendar };
+        let mut eras = Vec::with_capacity(self.eras.len());
+        for (first, plan, zone) in self.eras {
+            let zone = zone.parse().map_err(|_| Unreadable(format!("document {key} names the unknown zone {zone}")))?;
+            eras.push(Era { first: Period::from_parts(first), plan, zone });
+        }
+        let windows: Result<VecDeque<Window>, Unreadable> =
+            self.windows.into_iter().map(|window| window.read(key, prices)).collect();
+        Ok(Subscription {
+            external_id: record.external_id.as_str().into(),
+            customer: self.customer,
+            record: Box::new(record),
+            anchor: Anchor { started_at: self.started_at, date: Date(self.start_date), billing_time },
+            life: match self.life {
+                0 => Life::NotBegun,
+                1 => Life::Running,
+                _ => Life::Ended,
+            },
+            ends_at: self.ends_at,
+            plan: self.plan,
+            change: self.change.map(|(at, plan)| PlanChange { at, plan }),
+            wants_opening: self.wants_opening,
+            windows: windows?,
+            next_ordinal: self.next,
+            eras,
+            ahead: self.ahead.into_iter().map(HeldText::read).collect(),
+        })
+    }
+}
+
+impl WindowText {
+    fn of(window: &Window) -> WindowText {
+        WindowText {
+            ordinal: window.ordinal,
+            period: window.period.parts(),
+            to: window.to,
+            end: end_text(window.end),
+            plan: window.plan,
+            bill: window.bill,
+            advance: window.advance.map(|advance| (advance.to, end_text(advance.end), advance.sealed_cents)),
+            carries: window.carries.iter().map(CarriedText::of).collect(),
+            sealed: window.sealed.as_deref().map(SealingText::of),
+            fresh: window.fresh.iter().map(HeldText::of).collect(),
+        }
+    }
+
+    fn read(self, key: &str, prices: &BTreeMap<u32, Arc<PriceList>>) -> Result<Window, Unreadable> {
+        let sealed = match self.sealed {
+            None => None,
+            Some(text) => {
+                let list = prices.get(&text.prices);
+                let list = list.ok_or_else(|| Unreadable(format!("document {key} names unknown prices {}", text.prices)))?;
+                Some(Box::new(text.read(list.clone())))
+            }
+        };
+        Ok(Window {
+            ordinal: self.ordinal,
+            period: Period::from_parts(self.period),
+            to: self.to,
+            end: read_end(self.end),
+            plan: self.plan,
+            usage: Buckets::default(),
+            bill: self.bill,
+            advance: self.advance.map(|(to, end, sealed_cents)| Advance { to, end: read_end(end), sealed_cents }),
+            carries: self.carries.into_iter().map(CarriedText::read).collect(),
+            sealed,
+            fresh: self.fresh.into_iter().map(HeldText::read).collect(),
+        })
+    }
+}
+
+impl SealingText {
+    fn of(sealing: &Sealing) -> SealingText {
+        SealingText {
+            prices: sealing.prices.version,
+            exponent: sealing.exponent,
+            share: (sealing.share.part, sealing.share.whole),
+            base_fee_cents: sealing.base_fee_cents,
+            billed: bucket_texts(&sealing.billed),
+            with_late: sealing.with_late.as_ref().map(bucket_texts),
+            carrier: sealing.carrier,
+        }
+    }
+
+    fn read(self, prices: Arc<PriceList>) -> Sealing {
+        Sealing {
+            prices,
+            exponent: self.exponent,
+            share: Share { part: self.share.0, whole: self.share.1 },
+            base_fee_cents: self.base_fee_cents,
+            billed: read_buckets(self.billed),
+            with_late: self.with_late.map(read_buckets),
+            carrier: self.carrier,
+        }
+    }
+}
+
+/// What usage changes of a subscription: the buckets of its windows that aren't sealed.
+#[derive(Serialize, Deserialize)]
+pub struct UsageText(Vec<(u32, Vec<BucketText>)>);
+
+impl UsageText {
+    pub fn of(subscription: &Subscription) -> UsageText {
+        let open = subscription.windows.iter().filter(|window| !window.usage.is_empty());
+        UsageText(open.map(|window| (window.ordinal, bucket_texts(&window.usage))).collect())
+    }
+
+    pub fn put_into(self, subscription: &mut Subscription) {
+        for (ordinal, texts) in self.0 {
+            if let Some(window) = subscription.window_mut(ordinal) {
+                window.usage = read_buckets(texts);
+            }
+        }
+    }
+}
+
+/// Charge, filter, group, events, total, and what only some charges need.
+#[derive(Serialize, Deserialize)]
+struct BucketText(u16, u16, Option<Vec<Option<String>>>, u64, TotalText, Option<(Quantity, u64, Quantity, bool)>);
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum TotalText {
+    Count,
+    Sum(Quantity),
+    Max(Option<Quantity>),
+    Unique(BTreeMap<String, u32>),
+    Latest(Option<(Instant, Quantity)>),
+    Weighted(Quantity, String),
+}
+
+fn bucket_texts(buckets: &Buckets) -> Vec<BucketText> {
+    buckets.iter().map(BucketText::of).collect()
+}
+
+fn read_buckets(texts: Vec<BucketText>) -> Buckets {
+    Buckets::from_kept(texts.into_iter().map(BucketText::read).collect())
+}
+
+fn group_text(group: &Group) -> Option<Vec<Option<String>>> {
+    group.as_ref().map(|values| values.iter().map(|value| value.as_deref().map(str::to_owned)).collect())
+}
+
+fn read_group(text: Option<Vec<Option<String>>>) -> Group {
+    text.map(|values| values.into_iter().map(|value| value.map(String::into_boxed_str)).collect())
+}
+
+impl BucketText {
+    fn of(bucket: &Bucket) -> BucketText {
+        let total = match &bucket.total {
+            Total::Count => TotalText::Count,
+            Total::Sum(sum) => TotalText::Sum(*sum),
+            Total::Max(max) => TotalText::Max(*max),
+            Total::Unique(values) => {
+                TotalText::Unique(values.iter().map(|(value, count)| (value.to_string(), *count)).collect())
+            }
+            Total::Latest(latest) => TotalText::Latest(*latest),
+            Total::Weighted(sum, moment) => TotalText::Weighted(*sum, moment.to_string()),
+        };
+        let extra = bucket.extra.as_deref().map(|extra| {
+            (extra.precise_cents, extra.free.events, extra.free.amount, extra.free.is_over)
+        });
+        let LineKey { charge, filter, group } = &bucket.key;
+        BucketText(*charge, *filter, group_text(group), bucket.events, total, extra)
+    }
+
+    fn read(self) -> Bucket {
+        let BucketText(charge, filter, group, events, total, extra) = self;
+        let total = match total {
+            TotalText::Count => Total::Count,
+            TotalText::Sum(sum) => Total::Sum(sum),
+            TotalText::Max(max) => Total::Max(max),
+            TotalText::Unique(values) => {
+                Total::Unique(values.into_iter().map(|(value, count)| (value.into_boxed_str(), count)).collect())
+            }
+            TotalText::Latest(latest) => Total::Latest(latest),
+            TotalText::Weighted(sum, moment) => Total::Weighted(sum, moment.parse::<BigInt>().unwrap_or_default()),
+        };
+        let extra = extra.map(|(precise_cents, events, amount, is_over)| {
+            Box::new(Extra { precise_cents, free: FreeUse { events, amount, is_over } })
+        });
+        Bucket { key: LineKey { charge, filter, group: read_group(group) }, events, total, extra }
+    }
+}
+
+// --- Usage that is kept whole -------------------------------------------------------------------------------------------
+
+#[derive(Serialize, Deserialize)]
+pub struct HeldText {
+    event: UsageEvent<'static>,
+    arrived_at: Instant,
+    happened_at: Instant,
+    id: u64,
+    scope: String,
+    key: Option<BytesText>,
+    value: BytesText,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    headers: Vec<(String, BytesText)>,
+}
+
+/// Bytes as text, or in hexadecimal digits where they are none.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum BytesText {
+    Text(String),
+    Hex(String),
+}
+
+impl BytesText {
+    fn of(bytes: &[u8]) -> BytesText {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => BytesText::Text(text.to_owned()),
+            Err(_) => BytesText::Hex(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+        }
+    }
+
+    fn read(self) -> Vec<u8> {
+        match self {
+            BytesText::Text(text) => text.into_bytes(),
+            BytesText::Hex(digits) => digits
+                .as_bytes()
+                .chunks(2)
+                .filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+                .collect(),
+        }
+    }
+}
+
+impl HeldText {
+    pub fn of(held: &Held) -> HeldText {
+        HeldText {
+            event: held.event.clone(),
+            arrived_at: held.arrived_at,
+            happened_at: held.happened_at,
+            id: held.id_hash,
+            scope: held.scope.clone(),
+            key: held.key.as_deref().map(BytesText::of),
+            value: BytesText::of(&held.value),
+            headers: held.headers.iter().map(|(name, value)| (name.clone(), BytesText::of(value))).collect(),
+        }
+    }
+
+    pub fn read(self) -> Held {
+        Held {
+            event: self.event,
+            arrived_at: self.arrived_at,
+            happened_at: self.happened_at,
+            id_hash: self.id,
+            scope: self.scope,
+            key: self.key.map(BytesText::read),
+            value: self.value.read(),
+            headers: self.headers.into_iter().map(|(name, value)| (name, value.read())).collect(),
+        }
+    }
+}
+
+impl Held {
+    /// The name it is parked under.
+    pub fn name(&self) -> &str {
+        match &self.event.whose {
+            Whose::Subscription(name) | Whose::Customer(name) | Whose::Either(name) => name,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct UnbillableText {
+    subscription: u32,
+    since: Instant,
+    carried: CarriedText,
+}
+
+impl UnbillableText {
+    pub fn of((key, unbillable): (&UnbillableKey, &Unbillable)) -> UnbillableText {
+        UnbillableText {
+            subscription: key.subscription,
+            since: unbillable.since,
+            carried: CarriedText::of(&unbillable.carried),
+        }
+    }
+
+    pub fn read(self) -> (UnbillableKey, Unbillable) {
+        let carried = self.carried.read();
+        let key = UnbillableKey { subscription: self.subscription, from: carried.from };
+        (key, Unbillable { since: self.since, carried })
+    }
+}
+
+// --- Invoices -----------------------------------------------------------------------------------------------------------
+
+#[derive(Serialize, Deserialize)]
+pub struct BillText<'a> {
+    id: String,
+    customer: u32,
+    kind: KindText,
+    version: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    created_by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    draft: Option<DraftText>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    invoice: Option<Cow<'a, RawValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    used: Option<UsedText>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    credits: Option<i128>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum KindText {
+    Period(u32, u32, u8),
+    Opening(u32, u32),
+    OneOff,
+    Credit,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DraftText {
+    finalizes_at: Instant,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refresh_at: Option<Instant>,
+    announced: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    edits: Vec<EditText>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    frozen: Option<(String, [i128; 5])>,
+}
+
+/// Charge, filter, group; units, amount, name.
+#[derive(Serialize, Deserialize)]
+struct EditText(u16, u16, Option<Vec<Option<String>>>, Option<Quantity>, Option<i128>, Option<String>);
+
+#[derive(Serialize, Deserialize)]
+struct UsedText {
+    coupons: Vec<(usize, i128)>,
+    credit_notes: Vec<(usize, i128)>,
+    wallet: i128,
+}
+
+impl BillText<'_> {
+    pub fn of(bill: &Bill) -> BillText<'static> {
+        let mut text = BillText {
+            id: bill.id.to_string(),
+            customer: bill.customer,
+            kind: match bill.kind {
+                BillKind::Period { subscription, ordinal, reason } => {
+                    KindText::Period(subscription, ordinal, u8::from(reason == Reason::Terminating))
+                }
+                BillKind::Opening { subscription, ordinal } => KindText::Opening(subscription, ordinal),
+                BillKind::OneOff => KindText::OneOff,
+                BillKind::Credit => KindText::Credit,
+            },
+            version: bill.version,
+            created_by: bill.created_by.as_deref().map(str::to_owned),
+            draft: None,
+            invoice: None,
+            used: None,
+            credits: None,
+        };
+        match &bill.stage {
+            Stage::Draft(draft) => text.draft = Some(DraftText::of(draft)),
+            Stage::Sealed(sealed) => {
+                let mut invoice = Vec::with_capacity(1200);
+                sealed.document.write_to(Some(bill.version), &mut invoice);
+                text.invoice = Some(Cow::Owned(raw(invoice)));
+                let Used { coupons, credit_notes, wallet } = sealed.used.clone();
+                let is_used = !coupons.is_empty() || !credit_notes.is_empty() || wallet != 0;
+                text.used = is_used.then_some(UsedText { coupons, credit_notes, wallet });
+                text.credits = sealed.credits;
+            }
+        }
+        text
+    }
+
+    pub fn read(self, key: &str) -> Result<Bill, Unreadable> {
+        let missing = |what: &str| Unreadable(format!("document {key} has no readable {what}"));
+        let stage = match (self.draft, self.invoice) {
+            (Some(draft), None) => Stage::Draft(Box::new(draft.read())),
+            (None, Some(invoice)) => {
+                let json = Json::read(invoice.get().as_bytes()).ok_or_else(|| missing("invoice"))?;
+                let fees = fees_of(invoice.get()).ok_or_else(|| missing("fees"))?;
+                let document = read_document(&json, fees).ok_or_else(|| missing("invoice"))?;
+                let used = self.used.map(|used| Used {
+                    coupons: used.coupons,
+                    credit_notes: used.credit_notes,
+                    wallet: used.wallet,
+                });
+                Stage::Sealed(Box::new(Sealed { document, used: used.unwrap_or_default(), credits: self.credits }))
+            }
+            _ => return Err(missing("stage")),
+        };
+        Ok(Bill {
+            id: InvoiceId::parse(&self.id).ok_or_else(|| missing("id"))?,
+            customer: self.customer,
+            kind: match self.kind {
+                KindText::Period(subscription, ordinal, reason) => {
+                    let reason = if reason == 1 { Reason::Terminating } else { Reason::Periodic };
+                    BillKind::Period { subscription, ordinal, reason }
+                }
+                KindText::Opening(subscription, ordinal) => BillKind::Opening { subscription, ordinal },
+                KindText::OneOff => BillKind::OneOff,
+                KindText::Credit => BillKind::Credit,
+            },
+            version: self.version,
+            created_by: self.created_by.map(String::into_boxed_str),
+            stage,
+        })
+    }
+}
+
+impl DraftText {
+    fn of(draft: &Draft) -> DraftText {
+        let edit = |(key, edit): (&LineKey, &Edit)| {
+            let name = edit.display_name.clone();
+            EditText(key.charge, key.filter, group_text(&key.group), edit.units, edit.amount_cents, name)
+        };
+        let frozen = draft.frozen.as_ref().map(|figures| {
+            let Amounts { fees, coupons, taxes, credit_notes, prepaid_credit } = figures.amounts;
+            let text = String::from_utf8(figures.fees.clone()).expect("fees are text");
+            (text, [fees, coupons, taxes, credit_notes, prepaid_credit])
+        });
+        DraftText {
+            finalizes_at: draft.finalizes_at,
+            refresh_at: draft.refresh_at,
+            announced: draft.announced,
+            edits: draft.edits.iter().map(edit).collect(),
+            frozen,
+        }
+    }
+
+    fn read(self) -> Draft {
+        let edit = |EditText(charge, filter, group, units, amount_cents, display_name): EditText| {
+            (LineKey { charge, filter, group: read_group(group) }, Edit { units, amount_cents, display_name })
+        };
+        let frozen = self.frozen.map(|(fees, [sum, coupons, taxes, credit_notes, prepaid_credit])| Figures {
+            fees: fees.into_bytes(),
+            amounts: Amounts { fees: sum, coupons, taxes, credit_notes, prepaid_credit },
+        });
+        Draft {
+            finalizes_at: self.finalizes_at,
+            refresh_at: self.refresh_at,
+            announced: self.announced,
+            edits: self.edits.into_iter().map(edit).collect(),
+            frozen,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct WithFees<'a> {
+    #[serde(borrow)]
+    fees: &'a RawValue,
+}
+
+fn fees_of(invoice: &str) -> Option<Vec<u8>> {
+    let found: WithFees<'_> = serde_json::from_str(invoice).ok()?;
+    Some(found.fees.get().as_bytes().to_vec())
+}
+
+/// A sealed invoice's document, from its own JSON.
+fn read_document(json: &Json, fees: Vec<u8>) -> Option<Document> {
+    let text = |name: &str| json.get(name).and_then(Json::as_text);
+    let owned = |name: &str| text(name).map(str::to_owned);
+    let instant = |name: &str| text(name).and_then(Instant::parse_rfc3339);
+    let date = |name: &str| text(name).and_then(Date::parse);
+    let cents = |name: &str| json.get(name).and_then(Json::as_integer);
+    let customer = json.get("customer")?;
+    let count = |name: &str| json.get(name).and_then(Json::as_integer);
+    Some(Document {
+        id: InvoiceId::parse(text("id")?)?,
+        number: owned("number"),
+        sequential_id: count("sequential_id").and_then(|count| u64::try_from(count).ok()),
+        status: Status::named(text("status")?)?,
+        invoice_type: InvoiceType::named(text("invoice_type")?)?,
+        reason: text("invoicing_reason").and_then(Reason::named),
+        entity: owned("billing_entity_code")?,
+        customer: customer.get("external_id")?.as_text()?.to_owned(),
+        customer_name: customer.get("name").and_then(Json::as_text).map(str::to_owned),
+        zone: customer.get("timezone")?.as_text()?.parse().ok()?,
+        subscription: owned("external_subscription_id"),
+        plan: owned("plan_code"),
+        currency: text("currency").and_then(Currency::parse),
+        period: instant("period_from").zip(instant("period_to")),
+        grace: Duration::parse(text("grace_period")?)?,
+        expected_finalization_at: instant("expected_finalization_at")?,
+        finalized_at: instant("finalized_at"),
+        issuing_date: date("issuing_date")?,
+        net_payment_term: count("net_payment_term").and_then(|days| u32::try_from(days).ok())?,
+        payment_due_date: date("payment_due_date"),
+        payment: Payment::named(text("payment_status")?)?,
+        payment_overdue: json.get("payment_overdue")?.as_bool()?,
+        dispute_lost_at: instant("payment_dispute_lost_at"),
+        voided_at: instant("voided_at"),
+        figures: Figures {
+            fees,
+            amounts: Amounts {
+                fees: cents("fees_amount_cents")?,
+                coupons: cents("coupons_amount_cents")?,
+                taxes: cents("taxes_amount_cents")?,
+                credit_notes: cents("credit_notes_amount_cents")?,
+                prepaid_credit: cents("prepaid_credit_amount_cents")?,
+            },
+        },
+    })
+}
