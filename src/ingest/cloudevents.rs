@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use crate::invoice::instant::Instant;
 use crate::invoice::usage::{EventId, Malformed, UsageEvent, Value, Whose};
 
-use super::content::Object;
-use super::dialect::{Headers, Understood};
+use super::content::{Object, condense_content};
+use super::dialect::Headers;
 use super::envelope::Envelope;
 use super::json::{Reader, TokenKind};
 
@@ -60,14 +60,17 @@ impl<'a> Attributes<'a> {
         if self.specversion.is_some_and(|version| version != SPECVERSION) {
             return Err(Malformed);
         }
+        let code = self.kind.ok_or(Malformed)?;
         let source = self.source.unwrap_or_default();
-        let understood = Understood {
+        Ok(UsageEvent {
             id: self.id.map(|id| EventId::Sourced { source, id }),
             whose: Whose::Either(self.subject.ok_or(Malformed)?),
-            code: self.kind.ok_or(Malformed)?,
+            content: condense_content(&code, self.time, &data, "null"),
+            code,
             happened_at: self.time,
-        };
-        Ok(understood.into_event(data, Value::Null, "null"))
+            properties: data.members,
+            precise_amount: Value::Null,
+        })
     }
 }
 

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use crate::invoice::instant::Instant;
 use crate::invoice::text::one_text;
 use crate::invoice::usage::{Condensed, Digest, Malformed, Value};
 
@@ -18,6 +19,8 @@ const DEPTH_MAX: usize = 128;
 /// Up to so many names are compared one by one; more go into a set.
 const FEW_NAMES: usize = 16;
 
+const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+
 /// An object that is kept: its members in the order written, and the digest of them in any order.
 pub(crate) struct Object<'a> {
     pub members: Vec<(Cow<'a, str>, Value<'a>)>,
@@ -28,6 +31,22 @@ impl Object<'_> {
     pub(crate) fn empty() -> Self {
         Object { members: Vec::new(), digest: Unordered::default().finish() }
     }
+}
+
+/// The content of an event condensed (R52). The amount comes compact, `null` for none.
+pub(super) fn condense_content(
+    code: &str,
+    happened_at: Option<Instant>,
+    properties: &Object<'_>,
+    amount: &str,
+) -> u64 {
+    let mut content = Digest::new(Condensed::Content, code.len());
+    content.text(code);
+    content.word(u64::from(happened_at.is_some()));
+    content.word(happened_at.map_or(0, |at| at.0 as u64));
+    content.word(properties.digest);
+    content.text(amount);
+    content.finish()
 }
 
 impl<'a> Reader<'a> {
@@ -54,8 +73,8 @@ impl<'a> Reader<'a> {
         match token.kind {
             TokenKind::Number => one_text(self.raw(token)).expect("a number is checked when it is read"),
             TokenKind::EscapedText => Cow::Owned(format!("\"{}\"", self.text_of(token))),
-            TokenKind::List => Cow::Owned(format!("[{nested}]")),
-            TokenKind::Object => Cow::Owned(format!("{{{nested}}}")),
+            TokenKind::List => Cow::Owned(bracketed('[', nested)),
+            TokenKind::Object => Cow::Owned(bracketed('{', nested)),
             TokenKind::Null | TokenKind::False | TokenKind::True | TokenKind::Text => {
                 Cow::Borrowed(self.raw(token))
             }
@@ -105,6 +124,14 @@ impl<'a> Reader<'a> {
             }
         }
     }
+}
+
+/// A container's bracket and its digest: no plain value looks like that.
+fn bracketed(bracket: char, digest: u64) -> String {
+    let mut text = String::with_capacity(17);
+    text.push(bracket);
+    text.extend((0..16).map(|place| HEX[(digest >> (4 * place)) as usize % 16]));
+    text
 }
 
 /// The names that an object has had. The set's hashes have random keys, so that no object can be made to take

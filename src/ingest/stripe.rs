@@ -4,21 +4,24 @@ use std::borrow::Cow;
 
 use crate::invoice::usage::{EventId, Malformed, UsageEvent, Value, Whose};
 
-use super::content::Object;
-use super::dialect::Understood;
+use super::content::{Object, condense_content};
 use super::envelope::Envelope;
 
 const CUSTOMER: &str = "stripe_customer_id";
 
 pub(super) fn read<'a>(envelope: &mut Envelope<'a>) -> Result<UsageEvent<'a>, Malformed> {
+    let code = envelope.text(envelope.event_name)?.ok_or(Malformed)?;
+    let happened_at = envelope.instant(envelope.timestamp)?;
     let payload = envelope.payload.take()?;
-    let understood = Understood {
+    Ok(UsageEvent {
         id: envelope.text(envelope.identifier)?.map(EventId::One),
         whose: Whose::Customer(customer(&payload)?),
-        code: envelope.text(envelope.event_name)?.ok_or(Malformed)?,
-        happened_at: envelope.instant(envelope.timestamp)?,
-    };
-    Ok(understood.into_event(payload, Value::Null, "null"))
+        content: condense_content(&code, happened_at, &payload, "null"),
+        code,
+        happened_at,
+        properties: payload.members,
+        precise_amount: Value::Null,
+    })
 }
 
 fn customer<'a>(payload: &Object<'a>) -> Result<Cow<'a, str>, Malformed> {

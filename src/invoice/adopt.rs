@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::books::{
-    Books, Customer, Due, Life, Money, PlanChange, PlanState, PriceList, PricedCharge, Subscription,
+    Books, Customer, Due, Life, Money, PlanChange, PlanState, PriceList, PricedCharge, Sources, Subscription,
 };
 use super::calendar::Date;
 use super::grace;
@@ -334,7 +334,7 @@ impl Books {
     fn adopt_plan(&mut self, plan: Plan, source: &Arc<[u8]>) {
         let plan = Arc::new(plan);
         let place = self.plans.find(&plan.code).unwrap_or_else(|| {
-            let nothing = Arc::new(PriceList { version: 0, plan: plan.clone(), lines: Vec::new() });
+            let nothing = Arc::new(PriceList { version: 0, sources: Sources::default(), plan: plan.clone(), lines: Vec::new() });
             self.plans.put(&plan.code, PlanState { next_charge: 0, generation: 0, prices: nothing }, source)
         });
         self.plans.get_mut(place).is_removed = false;
@@ -371,7 +371,11 @@ impl Books {
             let metric = self.metrics.get(metric_number).thing.clone();
             PricedCharge { number: *number, metric, metric_number, generation: *generation }
         });
-        PriceList { version: 0, lines: lines.collect(), plan }
+        let lines: Vec<PricedCharge> = lines.collect();
+        let metrics = lines.iter().map(|line| self.metrics.get(line.metric_number).source.clone()).collect();
+        let place = self.plans.find(&plan.code).expect("a price list's plan is known");
+        let sources = Sources { plan: self.plans.get(place).source.clone(), metrics };
+        PriceList { version: 0, sources, lines, plan }
     }
 
     fn adopt_customer(&mut self, record: CustomerRecord) {

@@ -257,8 +257,17 @@ pub struct PlanState {
 pub struct PriceList {
     /// Tells price lists apart in what is kept; all of a shard's are counted.
     pub version: u32,
+    /// The records that the plan and its metrics came in.
+    pub sources: Sources,
     pub plan: Arc<Plan>,
     pub lines: Vec<PricedCharge>,
+}
+
+/// Records as they came, to be read again.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    pub plan: Arc<[u8]>,
+    pub metrics: Vec<Arc<[u8]>>,
 }
 
 /// The charge at the same place of the plan.

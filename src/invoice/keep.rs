@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::books::{Books, Due, Fates, Life, PlanState, PriceList, PricedCharge, Stage};
+use super::books::{Books, Due, Fates, Life, PlanState, PriceList, PricedCharge, Sources, Stage};
 use super::ids::{ENTRY_BYTES, Entry, HeldId, pack, unpack};
 use super::instant::Instant;
 use super::kept::{
@@ -176,10 +176,9 @@ impl Books {
         for version in std::mem::take(&mut keeping.new_prices) {
             let Some(prices) = keeping.price_lists.get(&version) else { continue };
             let lines = prices.lines.iter().map(|line| (line.number, line.metric_number, line.generation)).collect();
-            let place = self.plans.find(&prices.plan.code).expect("a price list's plan is known");
-            let source = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            let metrics = prices.lines.iter().map(|line| source(&self.metrics.get(line.metric_number).source)).collect();
-            let plan = source(&self.plans.get(place).source);
+            let source = |bytes: &Arc<[u8]>| String::from_utf8_lossy(bytes).into_owned();
+            let metrics = prices.sources.metrics.iter().map(source).collect();
+            let plan = source(&prices.sources.plan);
             changes.put(format!("prices:{version}"), &PricesText { plan, metrics, lines });
         }
         // A list that only this index still knows was the last one of something sealed long ago.
@@ -492,7 +491,7 @@ impl Books {
         let (record, source, is_removed) = text.shelf.read(key)?;
         let Record::Plan(plan) = record else { return Err(unreadable(key, "it is no plan")) };
         let code = plan.code.clone();
-        let prices = Arc::new(PriceList { version: text.prices, plan: Arc::new(plan), lines: Vec::new() });
+        let prices = Arc::new(PriceList { version: text.prices, sources: Sources::default(), plan: Arc::new(plan), lines: Vec::new() });
         let state = PlanState { next_charge: text.next_charge, generation: text.generation, prices };
         let place = self.plans.put(&code, state, &source);
         self.plans.get_mut(place).is_removed = is_removed;
@@ -513,7 +512,11 @@ impl Books {
             lines.push(PricedCharge { number, metric: Arc::new(metric), metric_number, generation });
         }
         let place = self.plans.find(&plan.code).ok_or_else(|| unreadable(key, "its plan is unknown"))?;
-        let prices = Arc::new(PriceList { version, plan: Arc::new(plan), lines });
+        let sources = Sources {
+            plan: Arc::from(text.plan.into_bytes()),
+            metrics: text.metrics.into_iter().map(|source| Arc::from(source.into_bytes())).collect(),
+        };
+        let prices = Arc::new(PriceList { version, sources, plan: Arc::new(plan), lines });
         let state = &mut self.plans.get_mut(place).thing;
         if state.prices.version == version {
             state.prices = prices.clone();

@@ -14,7 +14,7 @@ pub mod notice;
 pub mod period;
 pub mod price;
 pub mod quantity;
-pub mod text;
+pub(crate) mod text;
 pub mod usage;
 pub mod waiting;
 
