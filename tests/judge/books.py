@@ -260,7 +260,7 @@ class Books:
     def tell_of_unbillable(self, name):
         subscription, window = name
         events = self.unbillable.pop(name)
-        identity = f"unbillable/{subscription.id}/{show_instant(window.start)}/{show_instant(self.now)}"
+        identity = f"unbillable/{subscription.id}/{show_instant(window.start)}/{events[0].order}"
         self.send_usage("usage.unbillable", None, window, events, identity)
 
     def send_usage(self, kind, invoice_id, window, events, identity):
