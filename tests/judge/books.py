@@ -10,7 +10,7 @@ import usage
 from catalog import Catalog, take_catalog_record
 from credits import Account
 from instants import local_date, show_date, show_instant, zone_named
-from invoices import FOREVER_AGO, document_of, finalize, finalization_instant, work_out
+from invoices import FOREVER_AGO, document_of, finalize, finalization_instant
 from numbers_exact import show_decimal
 from prices import value_for
 from records import default_settings
@@ -314,6 +314,3 @@ def tell_it_will_be_due(books, invoice):
 def become_overdue(books, invoice):
     invoice.overdue, invoice.overdue_at = True, None
     books.announce("invoice.payment_overdue", invoice)
-
-
-__all__ = ["Books", "work_out"]

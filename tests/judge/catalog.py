@@ -33,6 +33,9 @@ class Catalog:
         entry = self.entries.get((kind, code))
         return entry.content if entry and entry.in_force else None
 
+    def forget(self, kind, code):
+        del self.entries[kind, code]
+
     def all_in_force(self, kind):
         return [entry.content for (its, _code), entry in self.entries.items() if its == kind and entry.in_force]
 

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from fees import Line, base_fee, base_line, late_lines, usage_lines
+from fees import base_fee, base_line, late_lines, usage_lines
 from instants import SECOND, days_long, first_instant, local_date, show_date, show_instant
 from numbers_exact import round_half_up, show_decimal
 from periods import LEAST_DAYS
@@ -302,6 +302,3 @@ def set_payment_deadlines(books, invoice, term):
     if days is not None:
         instant = first_instant(due - days, invoice.zone)
         invoice.will_be_due_at = instant if instant > books.now else None
-
-
-__all__ = ["Invoice", "Line", "document_of", "finalize", "finalization_instant", "least_length", "work_out"]

@@ -4,7 +4,6 @@ import acts
 import world
 from instants import DAY, read_instant
 from pen import Pen
-from records import default_settings
 
 FEATURES = [
     "zones", "anniversary", "own_grace", "rules", "taxes", "minimums", "commitments", "in_advance", "filters", "groups", "late",
@@ -125,6 +124,3 @@ def be_silent(pen):
     pen.now += pen.pick(10, 20, 40) * pen.step
     if pen.chance(0.5):
         pen.tick()
-
-
-__all__ = ["write_log", "default_settings"]

@@ -8,8 +8,9 @@ import random
 import re
 
 from books import Books
-from instants import SECOND, read_instant, show_instant
-from records import Members, default_settings, read_settings
+from instants import SECOND, show_instant
+from numbers_exact import Number
+from records import Members, read_settings
 from simulate import read_line
 
 RAW = re.compile(r'"@raw:([^"]*)@"')
@@ -48,7 +49,7 @@ class Pen:
 
     def configure(self, members):
         self.lines.append(json.dumps({"config": members}))
-        self.books = Books(read_settings(Members(json.loads(json.dumps(members), parse_int=number, parse_float=number))))
+        self.books = Books(read_settings(Members(json.loads(json.dumps(members), parse_int=Number, parse_float=Number))))
 
     def tick(self):
         self.add(json.dumps({"at": self.show_now()}))
@@ -100,11 +101,3 @@ class Pen:
             self.now += self.pick(1, SECOND, 30 * SECOND, 60 * SECOND, 61 * SECOND, SECOND // 1000)
         else:
             self.now += int(self.rng.random() * 2 * step) // SECOND * SECOND
-
-
-def number(text):
-    from numbers_exact import Number
-    return Number(text)
-
-
-__all__ = ["Pen", "raw", "default_settings", "read_instant"]

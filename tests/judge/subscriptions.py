@@ -3,7 +3,6 @@
 from instants import local_date
 from invoices import Invoice
 from periods import Window
-from usage import Rejected
 
 
 class Change:
@@ -112,6 +111,7 @@ def end_now(books, subscription):
 
 def leave_nothing(books, subscription):
     del books.subscriptions[subscription.id]
+    books.catalog.forget("subscription", subscription.id)
     for event in subscription.ahead:
         books.release(event)
         books.settle(event, "rejected")
@@ -184,6 +184,3 @@ def open_next(books, subscription, window):
     following.before, following.before_skipped = window.invoice, window.skipped
     window.following = following
     open_window(books, subscription, following)
-
-
-__all__ = ["Subscription", "take_subscription", "end_now", "begin", "close", "Rejected"]

@@ -362,7 +362,9 @@ def living(pen):
 def instants_of(pen, subscription):
     """Instants that matter to it from now on."""
     window = subscription.current
-    found = [pen.now, pen.now - pen.step, pen.now + pen.step, subscription.started_at]
+    zone = pen.books.zone_of(subscription.customer_id)
+    midnight = first_instant(local_date(pen.now, zone) + pen.pick(0, 1, 2), zone)
+    found = [pen.now, pen.now - pen.step, pen.now + pen.step, subscription.started_at, midnight, midnight, midnight + HOUR]
     if window:
         found += [window.start, window.boundary, window.boundary, window.boundary + 1, window.boundary - 1,
                   (window.start + window.boundary) // 2]
