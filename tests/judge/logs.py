@@ -17,12 +17,23 @@ COMMANDS = {"cancels": ["event.cancel"] * 2, "edits": ["fee.edit", "fee.edit", "
             "payments": ["payment.record", "payment.record", "payment.dispute_lost"], "voids": ["invoice.void", "invoice.finalize"]}
 
 
+# What only together shows anything.
+THEMES = [
+    {"voids", "credits", "payments"}, {"voids", "credits", "taxes"}, {"removals", "changes", "taxes"}, {"removals", "waiting", "arrivals"},
+    {"in_advance", "rules", "own_grace"}, {"in_advance", "plan_changes", "endings"}, {"config", "payments", "long_silence"},
+    {"plan_changes", "zones", "anniversary"}, {"late", "minimums", "commitments", "cancels"}, {"late", "groups", "filters", "taxes"},
+    {"late", "next_period", "plan_changes"}, {"edits", "filters", "groups", "minimums"}, {"limits", "repeats", "config"},
+    {"arrivals", "old_subscriptions", "late"}, {"zero_closed", "late", "entity_numbers"}, {"stripe", "cloudevents", "plan_changes"}]
+
+
 def write_log(seed, length=70):
     """The lines, and an instant for --until or None."""
     pen = Pen(seed)
     share = pen.pick(0.15, 0.3, 0.3, 0.45, 0.6)
     pen.features = {feature for feature in FEATURES if pen.chance(share)}
-    pen.features |= {feature for feature in ("late", "anniversary") if pen.chance(0.4)}
+    pen.features |= pen.rng.choice(THEMES) if pen.chance(0.6) else set()
+    pen.features |= {feature for feature in ("late", "anniversary") if pen.chance(0.3)}
+    pen.model = pen.pick("percentage", "volume", "graduated_percentage", "package") if pen.chance(0.15) else None
     pen.tempo = pen.pick("months", "months", "months", "weeks", "weeks", "days", "hours", "minutes")
     pen.step = world.TEMPOS[pen.tempo][1]
     pen.currency = pen.pick("EUR", "EUR", "USD", "JPY", "KWD")
@@ -85,7 +96,7 @@ def make_config(pen):
         "will_be_due_days": pen.pick(0, 1, 3, 7), "dialect": pen.pick("lago", "stripe", "hyperline", "graceline"),
         "format": "auto", "max_event_bytes": pen.pick(300, 1048576), "clock_skew_limit": "PT1S"}
     for name, value in options.items():
-        if pen.chance(0.3):
+        if pen.chance(0.5 if name == "will_be_due_days" else 0.3):
             members[name] = value
     return members
 

@@ -58,7 +58,9 @@ def make_metric(pen, code, aggregation):
     return metric
 
 
-def models_for(metric):
+def models_for(pen, metric):
+    if pen.model and (pen.model in ("volume", "package") or metric["aggregation_type"] in ("count_agg", "sum_agg")):
+        return [pen.model]
     kinds = ["standard", "standard", "graduated", "volume", "package"]
     if metric["aggregation_type"] in ("count_agg", "sum_agg"):
         kinds += ["percentage", "percentage", "graduated_percentage", "dynamic"]
@@ -96,7 +98,7 @@ def make_properties(pen, model):
 
 
 def make_charge(pen, metric, code):
-    model = pen.rng.choice(models_for(metric))
+    model = pen.rng.choice(models_for(pen, metric))
     charge = {"code": code, "billable_metric_code": metric["code"], "charge_model": model,
               "properties": make_properties(pen, model)}
     if pen.chance(0.3):
