@@ -209,8 +209,8 @@ def check_subscription(books, record):
         if known.ended:
             raise Refusal("subscription_ended")
         keep(known.customer_id, record.customer_id, "/external_customer_id")
-        keep(known.billing_time, record.billing_time, "/billing_time")
         keep(known.started_at, known.started_at if record.started_at is None else record.started_at, "/started_at")
+        keep(known.billing_time, record.billing_time, "/billing_time")
     plan = books.catalog.find("plan", record.plan_code)
     customer = books.catalog.find("customer", record.customer_id)
     if plan and customer:

@@ -56,7 +56,7 @@ def carry_out(books, command, customer_id, found):
         raise Refused("unknown_command")
     needs, act = COMMANDS[name]
     if needs == "event":
-        act(books, command)
+        act(books, command, customer_id)
         return
     order = act.read(command) if hasattr(act, "read") else None
     if needs == "customer":
@@ -66,7 +66,7 @@ def carry_out(books, command, customer_id, found):
         return
     read_name_of_invoice(command)
     if found is None:
-        raise Refused("unknown_invoice" if books.catalog.in_force("customer", customer_id) else "unknown_customer")
+        raise Refused("unknown_invoice" if books.customer(customer_id) else "unknown_customer")
     act(books, found, order)
 
 
@@ -98,6 +98,8 @@ def whose(books, record, command):
 
 def read_name_of_invoice(command):
     """An invoice is named in one of three ways; anything else is malformed."""
+    if command.get("invoicing_reason") is not None and plain_text(command["invoicing_reason"]) is None:
+        raise Refused("malformed")
     if plain_text(command.get("invoice_id")) or plain_text(command.get("created_by")):
         return
     start = read_instant(plain_text(command.get("period_from")))
@@ -222,8 +224,8 @@ def read_group(keys, group):
 
 @reading(read_edit)
 def edit_fee(books, invoice, order):
-    charge, key = fee_named(books, invoice, order)
     need_draft(invoice)
+    charge, key = fee_named(books, invoice, order)
     if order.units is not None and charge.model in ("percentage", "dynamic"):
         raise Refused("not_supported")
     before = invoice.edits.get(key)
@@ -237,8 +239,8 @@ def edit_fee(books, invoice, order):
 
 @reading(read_fee_name)
 def reset_fee(books, invoice, order):
-    _charge, key = fee_named(books, invoice, order)
     need_draft(invoice)
+    _charge, key = fee_named(books, invoice, order)
     if key not in invoice.edits or not invoice.edits[key].changes:
         raise Refused("not_edited")
     del invoice.edits[key]
@@ -362,7 +364,7 @@ def create_one_off(books, customer_id, command, lines):
 
 @reading(lambda command: amount_of(command, "credits_cents"))
 def purchase_credits(books, customer_id, command, cents):
-    lines = [Line("one_off", "Prepaid credits", Fraction(cents), None)]
+    lines = [Line("one_off", None, Fraction(cents), None)]
     make_at_once(books, "credit", customer_id, command, lines).credits = cents
 
 
@@ -376,12 +378,15 @@ def make_at_once(books, kind, customer_id, command, lines):
 
 # --- Taking usage back --------------------------------------------------------------------------------
 
-def cancel_event(books, command):
+def cancel_event(books, command, customer_id):
     if not isinstance(command.get("event"), dict) or not plain_text(command["event"].get("transaction_id")):
         raise Refused("malformed")
     named = read_lago(command["event"], {})
+    given = plain_text(command.get("external_customer_id"))
+    if given and not books.catalog.in_force("customer", customer_id):
+        raise Refused("unknown_customer")
     event = books.holder((named.whose, named.identity))
-    if event is None or event.fate == "cancelled":
+    if event is None or event.fate == "cancelled" or (given and event.window and event.window.subscription.customer_id != given):
         raise Refused("unknown_event")
     if event.content != named.content:
         raise Refused("content_mismatch")

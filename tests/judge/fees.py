@@ -36,12 +36,17 @@ def usage_lines(window, tariff, events, base_fee, edits):
         for key, line in own.items():
             lines[(place, 0, key)] = line
         reached = sum(line.amount for line in own.values())
-        missing = max(0, round_half_up(charge.minimum_cents * share) - reached)
-        lines[(place, 1)] = Line("commitment", charge_name(tariff, charge), missing, period, shown=missing != 0, charge=charge)
+        missing = up_to(charge.minimum_cents * share, reached)
+        lines[(place, 1)] = Line("commitment", charge.name, missing, period, shown=missing != 0, charge=charge)
         paid += reached + missing
-    missing = max(0, round_half_up(tariff.plan.commitment_cents * share) - paid)
-    lines[("plan",)] = Line("commitment", tariff.plan.name, missing, period, shown=missing != 0)
+    missing = up_to(tariff.plan.commitment_cents * share, paid)
+    lines[("plan",)] = Line("commitment", None, missing, period, shown=missing != 0)
     return lines
+
+
+def up_to(minimum, reached):
+    """What is missing to a minimum; none is asked for if that is 0."""
+    return max(0, round_half_up(minimum) - reached) if minimum else 0
 
 
 def charge_lines(window, tariff, charge, events, edits):

@@ -87,6 +87,8 @@ def first_instant(ordinal, zone):
 
 def add_days(instant, days, zone):
     """Calendar days: from a date's first instant to a date's first instant, else to the same wall clock time."""
+    if not days:
+        return instant
     ordinal, time_of_day = local(instant, zone)
     if instant == first_instant(ordinal, zone):
         return first_instant(ordinal + days, zone)

@@ -106,17 +106,16 @@ def own_base(books, window):
     plan = books.catalog.find("plan", window.plan_code)
     due = base_fee(plan, window, window.end, window.cut)
     billed = window.billed_before
-    if billed is None and window.before and window.before.status == "draft" and plan.in_advance:
+    open_before = window.before_skipped or (window.before and window.before.status == "draft")
+    if billed is None and open_before and plan.in_advance:
         line = advance_line(books, window)
         billed = (line.exact, line.amount) if line else (0, 0)
     if billed is not None:
-        if window.end == window.first_planned[0]:
+        if not plan.amount_cents or (plan.in_advance and (window.end, window.cut) == window.first_planned):
             return None, billed[1]
-        line = base_line(plan, window, window.end, due - billed[0])
+        line = base_line(plan, window, window.end, due - billed[1])
         line.amount = round_half_up(due) - billed[1]
-        return (line if line.amount else None), round_half_up(due)
-    if window.before_skipped and plan.in_advance:
-        return None, round_half_up(due)
+        return line, round_half_up(due)
     if not plan.amount_cents:
         return None, 0
     return base_line(plan, window, window.end, due), round_half_up(due)
@@ -286,11 +285,11 @@ def seal(books, invoice, lines, entity, expected):
 
 
 def close_without_number(books, invoice, lines, expected):
-    invoice.status, invoice.payment = "closed", "succeeded"
+    invoice.status = "closed"
     shown = [show_line(line, EXPONENTS.get(currency_of(books, invoice), 2)) for line in lines]
     amounts = amounts_of(books, invoice, lines, 0, nothing_spent)
     document = build_document(books, invoice, shown, amounts, expected, books.now)
-    document["finalized_at"], document["payment_due_date"] = show_instant(books.now), None
+    document["payment_due_date"] = None
     invoice.document = document
 
 

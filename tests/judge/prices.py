@@ -124,7 +124,7 @@ def price(charge, properties, metric, readings, window, exponent):
     """Units and exact price in minor units of one bucket of a charge."""
     units = round_units(metric, aggregate(metric, readings, window))
     if charge.model == "dynamic":
-        return units, sum((reading.precise or Fraction(0) for reading in readings), Fraction(0))
+        return units, Fraction(0) if units < 0 else sum((reading.precise or Fraction(0) for reading in readings), Fraction(0))
     if charge.model == "percentage":
         major = price_percentage(properties, metric, readings, window, units)
     else:

@@ -188,12 +188,15 @@ def read_customer(record):
 
 
 def read_subscription(record):
-    return SimpleNamespace(
+    subscription = SimpleNamespace(
         key=record.text("external_id"), customer_id=record.text("external_customer_id"),
         plan_code=record.text("plan_code"),
         billing_time=record.choice("billing_time", ("calendar", "anniversary"), "calendar"),
         started_at=record.instant("started_at", None), ended_at=record.instant("ended_at", None),
         effective_at=record.instant("effective_at", None))
+    if None not in (subscription.started_at, subscription.ended_at) and subscription.ended_at < subscription.started_at:
+        record.refuse("ended_at")
+    return subscription
 
 
 # --- Plans and their charges --------------------------------------------------------------------------
@@ -334,8 +337,10 @@ def read_catalog_record(value):
     """The kind and the content of a record's JSON value."""
     if not isinstance(value, dict):
         raise Refusal("malformed")
-    kind = value.get("kind")
-    if plain_text(kind) not in READERS:
+    if plain_text(value.get("kind")) is None:
+        raise Refusal("malformed", "/kind")
+    kind = value["kind"]
+    if kind not in READERS:
         raise Refusal("unknown_kind", "/kind")
     content = READERS[kind](Members(value))
     if kind == "settings":

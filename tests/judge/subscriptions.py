@@ -83,9 +83,6 @@ def update(books, subscription, record):
             replace_plan(books, subscription, window, record.plan_code)
         else:
             subscription.change = Change(at, record.plan_code)
-    if window is None and subscription.ended_at is not None and subscription.ended_at <= subscription.started_at:
-        leave_nothing(books, subscription)
-        return
     take_what_is_ahead(books, subscription)
     advance(books, subscription, None)
 
@@ -122,7 +119,7 @@ def leave_nothing(books, subscription):
 
 def begin(books, subscription, oldest=None):
     """Opens the first window, and the invoice that opens the subscription if its plan is paid in advance."""
-    if subscription.ended_at is not None and subscription.ended_at <= subscription.started_at:
+    if subscription.ended_at == subscription.started_at:
         subscription.ended = True
         return
     if subscription.change and subscription.change.at <= subscription.started_at:

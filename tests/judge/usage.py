@@ -38,7 +38,7 @@ class Event:
 
 
 def price_content(precise):
-    return None if precise is None else normal(precise) if JSON_NUMBER.fullmatch(precise) else precise
+    return normal(precise) if isinstance(precise, str) and JSON_NUMBER.fullmatch(precise) else canonical(precise)
 
 
 # --- Dialects -----------------------------------------------------------------------------------------
@@ -67,12 +67,10 @@ def recognise(value, headers):
 
 
 def read_lago(value, _headers):
-    precise = value.get("precise_total_amount_cents")
-    if precise is not None and not isinstance(precise, str):
-        raise Malformed("precise_total_amount_cents")
     return Event(("subscription", text_member(value, "external_subscription_id")),
                  text_member(value, "transaction_id", None), text_member(value, "code"),
-                 read_timestamp(value.get("timestamp")), object_member(value, "properties"), precise)
+                 read_timestamp(value.get("timestamp")), object_member(value, "properties"),
+                 value.get("precise_total_amount_cents"))
 
 
 def read_stripe(value, _headers):
