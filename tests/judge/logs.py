@@ -41,8 +41,9 @@ def write_log(seed, length=70):
     pen.now = read_instant(f"{day}T00:00:00Z") + int(pen.rng.random() * 5 * DAY) // 10**9 * 10**9
     pen.promised, pen.awaited, pen.sent, pen.commands_sent = [], [], [], []
     pen.commands = [name for feature, names in COMMANDS.items() if feature in pen.features for name in names]
-    if "config" in pen.features:
-        pen.configure(make_config(pen))
+    pen.config = make_config(pen) if "config" in pen.features else {}
+    if pen.config:
+        pen.configure(pen.config)
     world.found(pen)
     deeds = list_deeds(pen)
     while len(pen.lines) < length:
@@ -107,8 +108,9 @@ def change_settings(pen):
         return
     settings = {"default_grace": "P3D", "default_net_payment_term": 30, "lateness_limit": "P35D", "future_limit": "PT5M",
                 "parking_limit": "P7D", "refresh": "continuous", "refresh_interval": "PT1M", "format": "auto"}
+    settings.update((name, value) for name, value in pen.config.items() if name != "max_event_bytes")
     changed = make_config(pen)
-    for name in ("default_grace", "default_net_payment_term", "future_limit", "parking_limit"):
+    for name in ("default_grace", "default_net_payment_term", "future_limit"):
         settings[name] = changed.get(name, settings[name])
     pen.send("billing.catalog", "settings/settings", dict(settings, kind="settings"))
 

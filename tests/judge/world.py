@@ -447,5 +447,5 @@ def remove_something(pen):
         return
     code = pen.rng.choice(names)
     pen.send("billing.catalog", f"{kind}/{code}", None)
-    if pen.chance(0.6) and (kind, code) in pen.records:
+    if pen.chance(0.05 if kind == "subscription" else 0.6) and (kind, code) in pen.records:
         pen.promised.append(copy.deepcopy(pen.records[kind, code]))
