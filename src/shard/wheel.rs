@@ -42,6 +42,15 @@ pub struct World<S, U, N> {
     pub to: Destinations,
     pub health: Arc<Health>,
     pub pace: Pace,
+    pub group: Arc<dyn Group>,
+}
+
+/// What the consumer group is told, and knows, of how far shards have read. Only advice: nothing is read from there.
+pub trait Group: Send + Sync {
+    fn report(&self, shard: ShardId, next: Offset);
+
+    /// The position that was last told, if anybody remembers.
+    fn last_reported(&self, shard: ShardId) -> Option<Offset>;
 }
 
 /// How much a batch may hold, and how long the wheel waits for it.
@@ -147,6 +156,7 @@ struct Decided {
     notices: Vec<publish::Notice>,
     forgets: Vec<String>,
     begun: Monotonic,
+    usage_position: u64,
 }
 
 /// How far the notices are out, or why they aren't.
@@ -164,6 +174,13 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         let mut ledger = world.store.ledger(shard);
         let claim = ledger.claim(token).await?;
         let standing = read_standing(claim.record.as_deref(), &territory)?;
+        if standing.is_none()
+            && let Some(read) = world.group.last_reported(shard).filter(|read| read.0 > 0)
+        {
+            return Err(Stop::Broken(format!(
+                "the ledger knows nothing of this shard, but the group has read its usage up to {read}: Redis has lost its data, or is another one. Bring back its append-only file; or, to read everything again from the logs, use another kafka.group and topics for webhooks that are empty"
+            )));
+        }
         let (books, directory) = open_books(&mut ledger, &world.settings, standing.as_ref()).await?;
         let from = PerLog::from_fn(|log| standing.as_ref().map(|standing| Offset(standing.positions[log as usize])));
         let mut feed = world.usage.open(shard, from).await?;
@@ -506,6 +523,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             notices: Vec::new(),
             forgets: Vec::new(),
             begun: Monotonic::now(),
+            usage_position: 0,
         });
         &mut decided.notices
     }
@@ -560,7 +578,9 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             notices: Vec::new(),
             forgets: Vec::new(),
             begun: Monotonic::now(),
+            usage_position: 0,
         });
+        decided.usage_position = self.standing.positions[LogName::Usage as usize];
         decided.forgets = changes.forgets;
         if !decided.notices.is_empty() {
             writes.push(Write { key: format!("out:{}", decided.outbox), bytes: outbox::to_document(&decided.notices) });
@@ -588,6 +608,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         let (mut ledger, outcome) = committing.await.map_err(|error| Stop::Broken(format!("a commit ended in a panic: {error}")))?;
         outcome?;
         self.commit = self.commit.next();
+        self.world.group.report(self.territory.shard, Offset(decided.usage_position));
         self.gauges.committed(decided.begun.elapsed());
         if !decided.notices.is_empty() {
             let _ = self.letters.send((decided.outbox, decided.notices));

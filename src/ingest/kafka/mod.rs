@@ -14,6 +14,7 @@ mod inbox;
 pub mod membership;
 pub(crate) mod probe;
 mod reader;
+pub mod progress;
 mod record;
 pub mod settings;
 pub(crate) mod timer;
