@@ -24,7 +24,7 @@ use crate::shard::crew::Crew;
 use crate::shard::health::Health;
 use crate::shard::outbox::Destinations;
 use crate::shard::topics::{Rules, TopicNames};
-use crate::shard::wheel::{Group, Pace, World};
+use crate::shard::wheel::{Clock, Group, Pace, World};
 
 /// What a processor is made of, whichever broker and store it works with.
 pub struct Plant<S> {
@@ -38,6 +38,7 @@ pub struct Plant<S> {
     pub health: Arc<Health>,
     /// The broker has no topics to be made or looked at: it was started with them.
     pub has_topics: bool,
+    pub clock: Clock,
 }
 
 /// Where the notices of this configuration go.
@@ -71,7 +72,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(8);
 /// Works until a signal or `stop` ends it.
 pub async fn run<S: Store>(plant: Plant<S>, stop: watch::Receiver<bool>) -> Result<(), String> {
     let shards = prepare_topics(&plant).await?;
-    let clock: Arc<dyn Fn() -> i64 + Send + Sync> = Arc::new(now_ms);
+    let clock = plant.clock;
     let usage = KafkaLog::start(&plant.kafka, &plant.topics.logs(), clock.clone())?;
     let notices = KafkaNotices::start(&plant.kafka, &plant.topics.outputs())?;
     let names = plant.topics.logs();
