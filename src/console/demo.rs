@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant as Monotonic};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use tokio::sync::watch;
 
@@ -19,11 +19,14 @@ use super::live_view::LiveView;
 use crate::catalog::json::Json;
 use crate::config::Config;
 use crate::invoice::instant::Instant;
+use crate::shard::health::{Health, State};
 use crate::shard::wheel::Clock;
 
 /// When the story begins, and how much faster its clock runs: two days a second.
 const BEGINNING: &str = "2026-01-29T12:00:00Z";
 const SPEED: i64 = 2 * 86_400;
+
+const SHARDS: u32 = 2;
 
 /// What is sent, and when on the story's clock.
 const STORY: &[(&str, &str, &str, &str)] = &[
@@ -76,16 +79,27 @@ pub struct Shown {
 
 /// Tells the story. `Err` says why it could not be told to its end.
 pub async fn demo(mut config: Config) -> Result<(), String> {
-    config.kafka.partitions = 2;
+    config.kafka.partitions = SHARDS;
     let dev = Dev::start(config)?;
-    let started = Monotonic::now();
+    // The story's clock stands still until the processor is ready for it.
+    let started: Arc<OnceLock<Monotonic>> = Arc::default();
     let beginning = Instant::parse_rfc3339(BEGINNING).expect("the story has a beginning");
-    let clock: Clock = Arc::new(move || beginning.0 / 1_000_000 + started.elapsed().as_millis() as i64 * SPEED);
+    let clock: Clock = {
+        let started = started.clone();
+        Arc::new(move || {
+            let elapsed = started.get().map_or(0, |started| started.elapsed().as_millis() as i64);
+            beginning.0 / 1_000_000 + elapsed * SPEED
+        })
+    };
     let (stop, stopped) = watch::channel(false);
     let brokers = dev.brokers().to_owned();
     let teller = {
-        let clock = clock.clone();
-        tokio::task::spawn_blocking(move || tell(&brokers, &clock))
+        let (clock, health) = (clock.clone(), dev.health.clone());
+        tokio::task::spawn_blocking(move || {
+            wait_until_ready(&health)?;
+            let _ = started.set(Monotonic::now());
+            tell(&brokers, &clock)
+        })
     };
     let work = dev.run(clock, stopped);
     tokio::pin!(work);
@@ -96,6 +110,18 @@ pub async fn demo(mut config: Config) -> Result<(), String> {
     let _ = stop.send(true);
     work.await?;
     told
+}
+
+/// Waits for every shard to run.
+fn wait_until_ready(health: &Health) -> Result<(), String> {
+    let begun = Monotonic::now();
+    while health.shards().len() < SHARDS as usize || health.shards().iter().any(|(_, state)| *state != State::Running) {
+        if begun.elapsed() > Duration::from_secs(30) {
+            return Err(format!("the shards aren't ready after 30 s: {:?}", health.shards()));
+        }
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 fn tell(brokers: &str, clock: &Clock) -> Result<(), String> {
@@ -117,7 +143,8 @@ fn tell(brokers: &str, clock: &Clock) -> Result<(), String> {
         }
         while let Some(message) = consumer.poll(Duration::from_millis(5)) {
             let message = message.map_err(failed)?;
-            scene.hear(message.topic(), message.payload().unwrap_or_default());
+            let at = header(&message, "webhook-timestamp").and_then(|text| Instant::parse_rfc3339(&text)).unwrap_or(now);
+            scene.hear(at, message.topic(), message.payload().unwrap_or_default());
         }
         scene.show(now);
         if now > end {
@@ -125,6 +152,11 @@ fn tell(brokers: &str, clock: &Clock) -> Result<(), String> {
             return scene.close();
         }
     }
+}
+
+fn header(message: &BorrowedMessage<'_>, name: &str) -> Option<String> {
+    let found = message.headers()?.iter().find(|header| header.key == name)?;
+    Some(String::from_utf8_lossy(found.value?).into_owned())
 }
 
 fn watch_everything(consumer: &BaseConsumer) -> rdkafka::error::KafkaResult<()> {
@@ -138,6 +170,10 @@ fn watch_everything(consumer: &BaseConsumer) -> rdkafka::error::KafkaResult<()> 
         }
     }
     consumer.assign(&list)
+}
+
+fn text_of(json: Option<&Json>, name: &str) -> String {
+    json.and_then(|json| json.get(name)).and_then(Json::as_text).unwrap_or_default().to_owned()
 }
 
 /// Where the story is told: lines, or a view that is drawn again and again.
@@ -165,16 +201,15 @@ impl Scene {
     }
 
     /// A webhook or a dead letter has come.
-    fn hear(&mut self, topic: &str, value: &[u8]) {
+    fn hear(&mut self, at: Instant, topic: &str, value: &[u8]) {
         let json = Json::read(value);
-        let at = |name: &str| {
-            let invoice = json.as_ref()?.get("invoice")?;
-            Instant::parse_rfc3339(invoice.get(name)?.as_text()?)
-        };
         let Some(invoice) = json.as_ref().and_then(|json| json.get("invoice")) else {
             let what = topic.trim_start_matches("webhooks.");
-            let line = format!("  {what}: {}", String::from_utf8_lossy(value).chars().take(90).collect::<String>());
-            return self.say(Instant(0), line.trim_start());
+            let about = json.as_ref().and_then(|json| json.get("usage")).map_or_else(
+                || format!("{} can't be billed", text_of(json.as_ref(), "transaction_id")),
+                |usage| format!("usage of {} came after its invoice", &text_of(Some(usage), "period_from")[..10]),
+            );
+            return self.say(at, &format!("{:<9} {what}: {about}", if what.ends_with("rejected") { "refused" } else { "webhook" }));
         };
         let text = |name: &str| invoice.get(name).and_then(Json::as_text).unwrap_or_default().to_owned();
         let cents = invoice.get("total_amount_cents").and_then(Json::as_integer).unwrap_or_default();
@@ -192,10 +227,9 @@ impl Scene {
         };
         let period = text("period_from").chars().take(10).collect::<String>();
         let number = invoice.get("number").and_then(Json::as_text).map(|number| format!(" {number}")).unwrap_or_default();
-        let when = at("voided_at").or_else(|| if what == "drafted" { at("period_to") } else { at("finalized_at") });
         let line = format!("webhook   {what} {customer}{number}: {total}, {next}");
         self.invoices.insert(text("id"), Shown { customer, period, status, total, next });
-        self.say(when.unwrap_or(Instant(0)), &line);
+        self.say(at, &line);
     }
 
     fn show(&mut self, now: Instant) {
