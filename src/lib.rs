@@ -1,6 +1,7 @@
 //! Graceline: usage comes in, is understood, made durable, announced.
 
 pub mod catalog;
+pub mod config;
 pub mod console;
 pub mod ingest;
 pub mod invoice;

@@ -158,6 +158,8 @@ impl Format {
 }
 
 impl Dialect {
+    pub const ALL: [Dialect; 4] = [Dialect::Graceline, Dialect::Lago, Dialect::Stripe, Dialect::Hyperline];
+
     pub fn named(name: &str) -> Option<Dialect> {
         match name {
             "graceline" => Some(Dialect::Graceline),

@@ -40,6 +40,20 @@ pub enum Event {
 }
 
 impl Event {
+    pub const ALL: [Event; 11] = [
+        Event::Drafted,
+        Event::Updated,
+        Event::Finalized,
+        Event::Overdue,
+        Event::OverdueCleared,
+        Event::PaymentStatusUpdated,
+        Event::DisputeLost,
+        Event::Voided,
+        Event::WillBeDue,
+        Event::UsageLate,
+        Event::UsageUnbillable,
+    ];
+
     /// The webhook's type; with it goes the default topic (R24).
     pub fn name(self, dialect: Dialect) -> &'static str {
         match (self, dialect) {
