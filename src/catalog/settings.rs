@@ -100,7 +100,7 @@ impl Settings {
         object.text("parking_limit", &self.parking_limit.to_string());
         object.text("refresh", self.refresh.name());
         object.text("refresh_interval", &self.refresh_interval.to_string());
-        object.optional("will_be_due_days", self.will_be_due_days, |out, days| push_display(out, days));
+        object.optional("will_be_due_days", self.will_be_due_days, push_display);
         object.text("clock_skew_limit", &self.clock_skew_limit.to_string());
         object.text("format", self.format.name());
         object.text("dialect", self.dialect.name());

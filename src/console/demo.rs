@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant as Monotonic};
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use tokio::sync::watch;
+use tokio::time::Instant as Monotonic;
 
 use super::dev::Dev;
 use super::live_view::LiveView;

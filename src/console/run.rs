@@ -189,6 +189,12 @@ pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
+/// The second signal means it: whatever is under way is read again by the next owner.
+#[allow(clippy::disallowed_methods, reason = "nothing is left to be finished")]
+fn exit_at_once() -> ! {
+    std::process::exit(130)
+}
+
 /// Becomes true at the first SIGTERM or interrupt; the second one ends the process at once.
 pub fn stop_at_signals() -> watch::Receiver<bool> {
     let (sender, receiver) = watch::channel(false);
@@ -201,7 +207,7 @@ pub fn stop_at_signals() -> watch::Receiver<bool> {
                 _ = interrupt.recv() => {}
             }
             if count > 0 {
-                std::process::exit(130);
+                exit_at_once();
             }
             let _ = sender.send(true);
         }

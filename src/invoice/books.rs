@@ -172,7 +172,7 @@ impl<T> Shelf<T> {
         place
     }
 
-    pub fn len(&self) -> u32 {
+    pub fn count(&self) -> u32 {
         self.things.len() as u32
     }
 

@@ -4,11 +4,12 @@
 //! memory; if the commit fails, all of it is thrown away and the books are opened again from the ledger.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant as Monotonic};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant as Monotonic;
 use tracing::{debug, info, warn};
 
 use super::health::{Gauges, Health, State};
