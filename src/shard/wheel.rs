@@ -6,14 +6,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant as Monotonic;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::health::{Gauges, Health, State};
+use super::letters::{NumberLetter, ORIGIN_HEADER, Origin};
 use super::outbox::{self, Destinations, Numbers};
+use super::post::{Sent, send_letters};
+use super::standing::{SCHEMA, Standing, check_fingerprints, open_books, pending_letters, read_standing};
 use super::territory::{Directory, Part, Territory};
 use crate::catalog::Record;
 use crate::catalog::settings::Settings;
@@ -23,7 +25,6 @@ use crate::ingest::log::{self, Feed, Limits, LogError, LogName, Offset, PerLog, 
 use crate::invoice::document::InvoiceId;
 use crate::invoice::books::{Books, CommandRecord, Input, Place, UsageRecord};
 use crate::invoice::instant::Instant;
-use crate::invoice::keep::Contents;
 use crate::invoice::notice::Topic;
 use crate::invoice::usage::Malformed;
 use crate::persist::{CommitNo, Ledger, LedgerError, ShardId, Store, Token, Write};
@@ -109,25 +110,6 @@ impl From<NoticeError> for Stop {
     }
 }
 
-/// What a shard keeps of itself beside its books.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Standing {
-    schema: u32,
-    shards: u32,
-    positions: [u64; 5],
-    /// The fingerprint of the last record applied from each log: it tells the log from one that was made anew.
-    fingerprints: [Option<u64>; 5],
-    numbers: Numbers,
-    /// The commits whose notices may not be out yet.
-    outbox: (u64, u64),
-    directory: u64,
-    /// The last number of each shard's records that were sent to this one.
-    received: Vec<(u8, u32, u64)>,
-    books: Contents,
-}
-
-const SCHEMA: u32 = 1;
-
 /// A shard at work.
 pub struct Wheel<S: Store, U: UsageLog, N> {
     world: Arc<World<S, U, N>>,
@@ -158,13 +140,6 @@ struct Decided {
     forgets: Vec<String>,
     begun: Monotonic,
     usage_position: u64,
-}
-
-/// How far the notices are out, or why they aren't.
-#[derive(Clone, Debug)]
-enum Sent {
-    UpTo(u64),
-    Refused(String),
 }
 
 impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
@@ -647,108 +622,6 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     }
 }
 
-/// Sends the notices of each commit in turn; what nobody answers for is sent again.
-async fn send_letters<N: NoticeLog>(
-    log: Arc<N>,
-    mut queue: mpsc::UnboundedReceiver<(u64, Vec<publish::Notice>)>,
-    report: watch::Sender<Sent>,
-) {
-    while let Some((number, notices)) = queue.recv().await {
-        let mut pause = Duration::from_millis(50);
-        loop {
-            match log.append(notices.clone()).await {
-                Ok(()) => break,
-                Err(NoticeError::Unavailable(why)) => {
-                    warn!(why, "Notices wait until somebody answers for them.");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(2));
-                }
-                Err(refused) => {
-                    let _ = report.send(Sent::Refused(refused.to_string()));
-                    return;
-                }
-            }
-        }
-        if report.send(Sent::UpTo(number + 1)).is_err() {
-            return;
-        }
-    }
-}
-
-fn read_standing(record: Option<&[u8]>, territory: &Territory) -> Result<Option<Standing>, Stop> {
-    let Some(record) = record else { return Ok(None) };
-    let standing: Standing = serde_json::from_slice(record)
-        .map_err(|error| Stop::Broken(format!("the shard's record can't be read ({error}): was it written by another version?")))?;
-    if standing.schema != SCHEMA {
-        return Err(Stop::Broken(format!("the shard's record has schema {}, this program knows {SCHEMA}", standing.schema)));
-    }
-    if standing.shards != territory.shards {
-        return Err(Stop::Broken(format!(
-            "the usage topic had {} partitions and has {}: the number can't change; create a topic with {} again, or start anew under another prefix",
-            standing.shards, territory.shards, standing.shards
-        )));
-    }
-    Ok(Some(standing))
-}
-
-async fn open_books<L: Ledger>(
-    ledger: &mut L,
-    settings: &Settings,
-    standing: Option<&Standing>,
-) -> Result<(Books, Directory), Stop> {
-    let mut directory = Directory::default();
-    let Some(standing) = standing else { return Ok((Books::kept(settings.clone()), directory)) };
-    let keys = Books::keys(&standing.books);
-    let documents = ledger.read(&keys).await?;
-    let books = Books::open(settings.clone(), &standing.books, keys.into_iter().zip(documents))
-        .map_err(|unreadable| Stop::Broken(unreadable.0))?;
-    let homes: Vec<String> = (0..standing.directory).map(|number| format!("homes:{number}")).collect();
-    for bytes in ledger.read(&homes).await? {
-        directory.put_back(&bytes.ok_or_else(|| Stop::Broken("a document of the directory is missing".to_owned()))?);
-    }
-    Ok((books, directory))
-}
-
-async fn check_fingerprints<F: Feed>(feed: &mut F, standing: &Standing) -> Result<(), Stop> {
-    for log in LogName::ALL {
-        let position = standing.positions[log as usize];
-        let (Some(known), Some(last)) = (standing.fingerprints[log as usize], position.checked_sub(1)) else { continue };
-        match feed.fingerprint(log, Offset(last)).await? {
-            Some(found) if found != known => {
-                return Err(Stop::Broken(format!(
-                    "the {log} log isn't the one that was read: the record before {position} is another; was the topic created anew?"
-                )));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// The notices that were committed and may not be out, without those that the topics hold.
-async fn pending_letters<L: Ledger, N: NoticeLog>(
-    ledger: &mut L,
-    standing: &Standing,
-    notices: &N,
-    territory: &Territory,
-) -> Result<Vec<(u64, Vec<publish::Notice>)>, Stop> {
-    let (first, next) = standing.outbox;
-    if first == next {
-        return Ok(Vec::new());
-    }
-    let published = notices.last(territory.shard).await?;
-    let keys: Vec<String> = (first..next).map(|number| format!("out:{number}")).collect();
-    let mut pending = Vec::new();
-    for (number, bytes) in (first..next).zip(ledger.read(&keys).await?) {
-        let bytes = bytes.ok_or_else(|| Stop::Broken(format!("document out:{number} is missing")))?;
-        let mut letters = outbox::from_document(&bytes)
-            .map_err(|error| Stop::Broken(format!("document out:{number} can't be read: {error}")))?;
-        letters.retain(|notice| notice.partition != territory.shard.0 || !outbox::is_out(notice, &published));
-        pending.push((number, letters));
-    }
-    Ok(pending)
-}
-
 fn nanos(ms: i64) -> u32 {
     (ms.rem_euclid(1000) * 1_000_000) as u32
 }
@@ -762,45 +635,4 @@ fn text_headers<'a>(record: &log::Record<'a>) -> Vec<(&'a str, &'a [u8])> {
         .into_iter()
         .filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value.unwrap_or_default())))
         .collect()
-}
-
-/// Asks an entity's shard for an invoice's number, or brings it.
-#[derive(Serialize, Deserialize)]
-struct NumberLetter {
-    from: u32,
-    invoice: String,
-    entity: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    count: Option<u64>,
-}
-
-const ORIGIN_HEADER: &str = "graceline-origin";
-
-/// Where a record that was sent on stood first, and when it arrived there.
-struct Origin {
-    topic: String,
-    partition: u32,
-    offset: u64,
-    at: Instant,
-}
-
-impl Origin {
-    fn place(&self) -> Place<'_> {
-        Place { topic: &self.topic, partition: self.partition, offset: self.offset }
-    }
-
-    fn to_text(&self, log: LogName, from: ShardId) -> String {
-        format!("{log} {from} {} {} {} {}", self.partition, self.offset, self.at, self.topic)
-    }
-
-    fn read(text: &str) -> Option<(LogName, u32, Origin)> {
-        let mut parts = text.splitn(6, ' ');
-        let log = parts.next()?;
-        let log = LogName::ALL.into_iter().find(|name| name.as_str() == log)?;
-        let from = parts.next()?.parse().ok()?;
-        let partition = parts.next()?.parse().ok()?;
-        let offset = parts.next()?.parse().ok()?;
-        let at = Instant::parse_rfc3339(parts.next()?)?;
-        Some((log, from, Origin { topic: parts.next()?.to_owned(), partition, offset, at }))
-    }
 }
