@@ -73,7 +73,10 @@ impl Settings {
         let mut settings = Settings::default();
         let duration = |name: &str| place.optional(name, Duration::from_json);
         replace(&mut settings.default_grace, duration("default_grace")?);
-        replace(&mut settings.default_net_payment_term, place.optional("default_net_payment_term", read_term)?);
+        replace(
+            &mut settings.default_net_payment_term,
+            place.optional("default_net_payment_term", read_term)?,
+        );
         replace(&mut settings.lateness_limit, duration("lateness_limit")?);
         replace(&mut settings.future_limit, duration("future_limit")?);
         replace(&mut settings.parking_limit, duration("parking_limit")?);

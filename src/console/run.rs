@@ -10,13 +10,13 @@ use tracing::{error, info, warn};
 
 use crate::catalog::settings::{Dialect, Settings};
 use crate::config::{Config, ShardSettings};
-use crate::invoice::notice::Event;
-use crate::ingest::kafka::admin::TopicAdmin;
 use crate::ingest::kafka::KafkaLog;
+use crate::ingest::kafka::admin::TopicAdmin;
 use crate::ingest::kafka::membership::Membership;
-use crate::ingest::kafka::settings::KafkaSettings;
 use crate::ingest::kafka::progress::Progress;
+use crate::ingest::kafka::settings::KafkaSettings;
 use crate::ingest::log::Offset;
+use crate::invoice::notice::Event;
 use crate::persist::{ShardId, Store};
 use crate::publish::kafka::KafkaNotices;
 use crate::publish::{Notice, NoticeLog};
@@ -109,7 +109,12 @@ pub async fn run<S: Store>(plant: Plant<S>, stop: watch::Receiver<bool>) -> Resu
 }
 
 /// At the first start what decides invoices is written to the catalog; from then on the topic counts.
-async fn say_settings(kafka: &KafkaSettings, topics: &TopicNames, settings: &Settings, notices: &KafkaNotices) {
+async fn say_settings(
+    kafka: &KafkaSettings,
+    topics: &TopicNames,
+    settings: &Settings,
+    notices: &KafkaNotices,
+) {
     let progress = match Progress::start(kafka) {
         Ok(progress) => progress,
         Err(why) => return warn!(why, "Nobody can say whether the catalog has settings."),

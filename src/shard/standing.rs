@@ -33,10 +33,16 @@ pub(super) const SCHEMA: u32 = 1;
 
 pub(super) fn read_standing(record: Option<&[u8]>, territory: &Territory) -> Result<Option<Standing>, Stop> {
     let Some(record) = record else { return Ok(None) };
-    let standing: Standing = serde_json::from_slice(record)
-        .map_err(|error| Stop::Broken(format!("the shard's record can't be read ({error}): was it written by another version?")))?;
+    let standing: Standing = serde_json::from_slice(record).map_err(|error| {
+        Stop::Broken(format!(
+            "the shard's record can't be read ({error}): was it written by another version?"
+        ))
+    })?;
     if standing.schema != SCHEMA {
-        return Err(Stop::Broken(format!("the shard's record has schema {}, this program knows {SCHEMA}", standing.schema)));
+        return Err(Stop::Broken(format!(
+            "the shard's record has schema {}, this program knows {SCHEMA}",
+            standing.schema
+        )));
     }
     if standing.shards != territory.shards {
         return Err(Stop::Broken(format!(
@@ -60,7 +66,9 @@ pub(super) async fn open_books<L: Ledger>(
         .map_err(|unreadable| Stop::Broken(unreadable.0))?;
     let homes: Vec<String> = (0..standing.directory).map(|number| format!("homes:{number}")).collect();
     for bytes in ledger.read(&homes).await? {
-        directory.put_back(&bytes.ok_or_else(|| Stop::Broken("a document of the directory is missing".to_owned()))?);
+        directory.put_back(
+            &bytes.ok_or_else(|| Stop::Broken("a document of the directory is missing".to_owned()))?,
+        );
     }
     Ok((books, directory))
 }
@@ -68,7 +76,9 @@ pub(super) async fn open_books<L: Ledger>(
 pub(super) async fn check_fingerprints<F: Feed>(feed: &mut F, standing: &Standing) -> Result<(), Stop> {
     for log in LogName::ALL {
         let position = standing.positions[log as usize];
-        let (Some(known), Some(last)) = (standing.fingerprints[log as usize], position.checked_sub(1)) else { continue };
+        let (Some(known), Some(last)) = (standing.fingerprints[log as usize], position.checked_sub(1)) else {
+            continue;
+        };
         match feed.fingerprint(log, Offset(last)).await? {
             Some(found) if found != known => {
                 return Err(Stop::Broken(format!(

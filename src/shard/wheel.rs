@@ -22,8 +22,8 @@ use crate::catalog::settings::Settings;
 use crate::ingest::command::read_command;
 use crate::ingest::dialect::read_usage;
 use crate::ingest::log::{self, Feed, Limits, LogError, LogName, Offset, PerLog, Positions, UsageLog};
-use crate::invoice::document::InvoiceId;
 use crate::invoice::books::{Books, CommandRecord, Input, Place, UsageRecord};
+use crate::invoice::document::InvoiceId;
 use crate::invoice::instant::Instant;
 use crate::invoice::notice::Topic;
 use crate::invoice::usage::Malformed;
@@ -144,7 +144,11 @@ struct Decided {
 
 impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     /// Takes a shard over: claims it, opens its books, and goes on where the last commit ended.
-    pub async fn open(world: Arc<World<S, U, N>>, territory: Territory, token: Token) -> Result<Wheel<S, U, N>, Stop> {
+    pub async fn open(
+        world: Arc<World<S, U, N>>,
+        territory: Territory,
+        token: Token,
+    ) -> Result<Wheel<S, U, N>, Stop> {
         let shard = territory.shard;
         world.health.set(shard, State::Opening);
         let mut ledger = world.store.ledger(shard);
@@ -158,7 +162,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             )));
         }
         let (books, directory) = open_books(&mut ledger, &world.settings, standing.as_ref()).await?;
-        let from = PerLog::from_fn(|log| standing.as_ref().map(|standing| Offset(standing.positions[log as usize])));
+        let from =
+            PerLog::from_fn(|log| standing.as_ref().map(|standing| Offset(standing.positions[log as usize])));
         let mut feed = world.usage.open(shard, from).await?;
         if let Some(standing) = &standing {
             check_fingerprints(&mut feed, standing).await?;
@@ -226,7 +231,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             return Err(Stop::Broken(why.clone()));
         }
         let pace = self.world.pace;
-        let limits = Limits { records_max: pace.records_max, bytes_max: pace.bytes_max, wait_max: pace.wait_max };
+        let limits =
+            Limits { records_max: pace.records_max, bytes_max: pace.bytes_max, wait_max: pace.wait_max };
         let batch = self.feed.next(limits).await?;
         let is_idle = batch.is_empty();
         for record in batch.records() {
@@ -256,7 +262,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     // --- Records ------------------------------------------------------------------------------------------------------
 
     fn take(&mut self, record: &log::Record<'_>) -> Result<(), Stop> {
-        let at = Instant::from_parts(i128::from(record.appended_ms.div_euclid(1000)), nanos(record.appended_ms));
+        let at =
+            Instant::from_parts(i128::from(record.appended_ms.div_euclid(1000)), nanos(record.appended_ms));
         self.standing.fingerprints[record.log as usize] = Some(record.fingerprint());
         match record.log {
             LogName::Catalog => self.take_catalog(at, record),
@@ -296,7 +303,10 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             place += 1;
             let key = notice.key.as_deref().unwrap_or_default();
             let is_own_business = key.starts_with(b"customer/") || key.starts_with(b"subscription/");
-            place <= known || notice.topic != Topic::BillingRejected || is_own_business || territory.is_home_of(key)
+            place <= known
+                || notice.topic != Topic::BillingRejected
+                || is_own_business
+                || territory.is_home_of(key)
         });
     }
 
@@ -321,7 +331,12 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             && let Some(home) = self.territory.home_of_usage(event, &self.books, &self.directory)
             && home != self.territory.shard
         {
-            let origin = Origin { topic: place.topic.to_owned(), partition: place.partition, offset: place.offset, at };
+            let origin = Origin {
+                topic: place.topic.to_owned(),
+                partition: place.partition,
+                offset: place.offset,
+                at,
+            };
             self.forward(home, LogName::Usage, record.key, record.value, &headers, &origin);
             return;
         }
@@ -406,13 +421,15 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     }
 
     fn take_forwarded(&mut self, at: Instant, record: &log::Record<'_>) -> Result<(), Stop> {
-        let origin = record.headers.get(ORIGIN_HEADER).and_then(|text| Origin::read(std::str::from_utf8(text).ok()?));
+        let origin =
+            record.headers.get(ORIGIN_HEADER).and_then(|text| Origin::read(std::str::from_utf8(text).ok()?));
         let number = record.headers.get(publish::OUTBOX_HEADER);
         let number = number.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
         let (Some((log, from, origin)), Some(number)) = (origin, number) else {
             return Err(Stop::Broken(format!(
                 "record {} of {} was not written by a shard",
-                record.offset, self.world.topics[LogName::Forwarded]
+                record.offset,
+                self.world.topics[LogName::Forwarded]
             )));
         };
         // A repeat, from a shard that was stopped in the middle of sending.
@@ -452,7 +469,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         let (Some(letter), Some(number)) = (text, number) else {
             return Err(Stop::Broken(format!(
                 "record {} of {} was not written by a shard",
-                record.offset, self.world.topics[LogName::Numbers]
+                record.offset,
+                self.world.topics[LogName::Numbers]
             )));
         };
         if !self.is_new_from(LogName::Numbers, letter.from, number) {
@@ -542,7 +560,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         }
         self.has_changed = false;
         let changes = self.books.take_changes();
-        let mut writes: Vec<Write> = changes.writes.into_iter().map(|(key, bytes)| Write { key, bytes }).collect();
+        let mut writes: Vec<Write> =
+            changes.writes.into_iter().map(|(key, bytes)| Write { key, bytes }).collect();
         let new_homes = self.directory.take_new();
         if !new_homes.is_empty() {
             writes.push(Write { key: format!("homes:{}", self.standing.directory), bytes: new_homes });
@@ -559,7 +578,10 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         decided.usage_position = self.standing.positions[LogName::Usage as usize];
         decided.forgets = changes.forgets;
         if !decided.notices.is_empty() {
-            writes.push(Write { key: format!("out:{}", decided.outbox), bytes: outbox::to_document(&decided.notices) });
+            writes.push(Write {
+                key: format!("out:{}", decided.outbox),
+                bytes: outbox::to_document(&decided.notices),
+            });
             self.standing.outbox.1 += 1;
         }
         let sent = self.sent_up_to();
@@ -581,7 +603,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     /// Waits for the commit under way; then its notices may go out, and what it made needless may go.
     async fn await_commit(&mut self) -> Result<(), Stop> {
         let Some((decided, committing)) = self.committing.take() else { return Ok(()) };
-        let (mut ledger, outcome) = committing.await.map_err(|error| Stop::Broken(format!("a commit ended in a panic: {error}")))?;
+        let (mut ledger, outcome) =
+            committing.await.map_err(|error| Stop::Broken(format!("a commit ended in a panic: {error}")))?;
         outcome?;
         self.commit = self.commit.next();
         self.world.group.report(self.territory.shard, Offset(decided.usage_position));
