@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use graceline::config::Config;
+use graceline::console::dev::Dev;
 use graceline::console::simulate::{self, BadLine, SimulateError};
-use graceline::console::{http, run};
+use graceline::console::{demo, http, run};
 use graceline::invoice::instant::Instant;
 use graceline::persist::redis::RedisStore;
 use graceline::shard::health::Health;
@@ -28,6 +29,13 @@ enum Command {
         #[arg(long)]
         config: Option<PathBuf>,
     },
+    /// The processor on an embedded broker and store: no other program needed, and nothing survives its end.
+    Dev {
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// The whole story in about twenty seconds: usage, drafts, late usage, finalization, overdue.
+    Demo,
     /// Runs the books over a file of JSON lines: no broker, no store, no clock but the file's.
     Simulate {
         /// The file, or `-` for the standard input.
@@ -42,17 +50,24 @@ enum Command {
 }
 
 fn read_instant(text: &str) -> Result<Instant, String> {
-    Instant::parse_rfc3339(text).ok_or_else(|| "an RFC 3339 instant is wanted, such as 2023-02-01T00:00:00Z".to_owned())
+    Instant::parse_rfc3339(text)
+        .ok_or_else(|| "an RFC 3339 instant is wanted, such as 2023-02-01T00:00:00Z".to_owned())
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Run { config } => run_processor(config.as_deref()),
+        Command::Run { config } => work(config.as_deref(), tracing::Level::INFO, start_processor),
+        Command::Dev { config } => work(config.as_deref(), tracing::Level::INFO, start_dev),
+        Command::Demo => work(None, tracing::Level::ERROR, demo::demo),
         Command::Simulate { file, until, books } => run_simulation(&file, until, books),
     }
 }
 
-fn run_processor(path: Option<&std::path::Path>) -> ExitCode {
+/// Loads the configuration and does the work on a runtime; what goes wrong is one line each.
+fn work<F>(path: Option<&std::path::Path>, level: tracing::Level, work: impl FnOnce(Config) -> F) -> ExitCode
+where
+    F: Future<Output = Result<(), String>>,
+{
     let config = match Config::load(path, std::env::vars()) {
         Ok(config) => config,
         Err(problems) => {
@@ -62,9 +77,9 @@ fn run_processor(path: Option<&std::path::Path>) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(tracing::Level::INFO).init();
+    tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level).init();
     let runtime = tokio::runtime::Runtime::new().expect("a process can start threads");
-    match runtime.block_on(start_processor(config)) {
+    match runtime.block_on(work(config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             eprintln!("graceline: {problem}");
@@ -90,8 +105,21 @@ async fn start_processor(config: Config) -> Result<(), String> {
         settings,
         health,
         has_topics: false,
+        clock: Arc::new(run::now_ms),
     };
     run::run(plant, run::stop_at_signals()).await
+}
+
+async fn start_dev(config: Config) -> Result<(), String> {
+    let listen = config.http_listen.clone();
+    let dev = Dev::start(config)?;
+    if let Some(listen) = &listen
+        && let Err(problem) = http::serve(listen, dev.health.clone()).await
+    {
+        eprintln!("graceline: {problem}");
+    }
+    println!("Kafka clients connect to {}", dev.brokers());
+    dev.run(Arc::new(run::now_ms), run::stop_at_signals()).await
 }
 
 fn run_simulation(file: &std::path::Path, until: Option<Instant>, books: bool) -> ExitCode {

@@ -3,6 +3,7 @@
 use super::duration::Duration;
 use super::fault::{Fault, Place};
 use super::json::Json;
+use crate::invoice::document::{Object, push_display};
 
 /// The members of `[billing]`, the format of usage and the dialect of webhooks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +73,10 @@ impl Settings {
         let mut settings = Settings::default();
         let duration = |name: &str| place.optional(name, Duration::from_json);
         replace(&mut settings.default_grace, duration("default_grace")?);
-        replace(&mut settings.default_net_payment_term, place.optional("default_net_payment_term", read_term)?);
+        replace(
+            &mut settings.default_net_payment_term,
+            place.optional("default_net_payment_term", read_term)?,
+        );
         replace(&mut settings.lateness_limit, duration("lateness_limit")?);
         replace(&mut settings.future_limit, duration("future_limit")?);
         replace(&mut settings.parking_limit, duration("parking_limit")?);
@@ -85,6 +89,27 @@ impl Settings {
         let size = |value: &Json| usize::try_from(value.as_integer()?).ok().filter(|bytes| *bytes > 0);
         replace(&mut settings.max_event_bytes, place.optional("max_event_bytes", size)?);
         Ok(settings)
+    }
+
+    /// The record that puts these settings in force.
+    pub fn to_record(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut object = Object::open(&mut out);
+        object.text("kind", "settings");
+        object.text("default_grace", &self.default_grace.to_string());
+        object.number("default_net_payment_term", self.default_net_payment_term);
+        object.text("lateness_limit", &self.lateness_limit.to_string());
+        object.text("future_limit", &self.future_limit.to_string());
+        object.text("parking_limit", &self.parking_limit.to_string());
+        object.text("refresh", self.refresh.name());
+        object.text("refresh_interval", &self.refresh_interval.to_string());
+        object.optional("will_be_due_days", self.will_be_due_days, push_display);
+        object.text("clock_skew_limit", &self.clock_skew_limit.to_string());
+        object.text("format", self.format.name());
+        object.text("dialect", self.dialect.name());
+        object.number("max_event_bytes", self.max_event_bytes);
+        object.close();
+        out
     }
 
     /// The members that a settings record may have.
@@ -177,5 +202,24 @@ impl Dialect {
             Dialect::Stripe => "stripe",
             Dialect::Hyperline => "hyperline",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_as_they_were_written() {
+        let settings = Settings {
+            default_grace: Duration::parse("PT2H").expect("a duration"),
+            will_be_due_days: Some(3),
+            refresh: Refresh::AtFinalization,
+            dialect: Dialect::Lago,
+            format: Format::Stripe,
+            ..Settings::default()
+        };
+        let json = Json::read(&settings.to_record()).expect("a record is JSON");
+        assert_eq!(Settings::read(&json), Ok(settings));
     }
 }

@@ -8,20 +8,23 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use crate::catalog::settings::Dialect;
+use crate::catalog::settings::{Dialect, Settings};
 use crate::config::{Config, ShardSettings};
-use crate::invoice::notice::Event;
-use crate::ingest::kafka::admin::TopicAdmin;
 use crate::ingest::kafka::KafkaLog;
+use crate::ingest::kafka::admin::TopicAdmin;
 use crate::ingest::kafka::membership::Membership;
+use crate::ingest::kafka::progress::Progress;
 use crate::ingest::kafka::settings::KafkaSettings;
-use crate::persist::Store;
+use crate::ingest::log::Offset;
+use crate::invoice::notice::Event;
+use crate::persist::{ShardId, Store};
 use crate::publish::kafka::KafkaNotices;
+use crate::publish::{Notice, NoticeLog};
 use crate::shard::crew::Crew;
 use crate::shard::health::Health;
 use crate::shard::outbox::Destinations;
 use crate::shard::topics::{Rules, TopicNames};
-use crate::shard::wheel::{Pace, World};
+use crate::shard::wheel::{Clock, Group, Pace, World};
 
 /// What a processor is made of, whichever broker and store it works with.
 pub struct Plant<S> {
@@ -35,6 +38,7 @@ pub struct Plant<S> {
     pub health: Arc<Health>,
     /// The broker has no topics to be made or looked at: it was started with them.
     pub has_topics: bool,
+    pub clock: Clock,
 }
 
 /// Where the notices of this configuration go.
@@ -68,11 +72,20 @@ const DRAIN_MAX: Duration = Duration::from_secs(8);
 /// Works until a signal or `stop` ends it.
 pub async fn run<S: Store>(plant: Plant<S>, stop: watch::Receiver<bool>) -> Result<(), String> {
     let shards = prepare_topics(&plant).await?;
-    let clock: Arc<dyn Fn() -> i64 + Send + Sync> = Arc::new(now_ms);
+    let clock = plant.clock;
     let usage = KafkaLog::start(&plant.kafka, &plant.topics.logs(), clock.clone())?;
     let notices = KafkaNotices::start(&plant.kafka, &plant.topics.outputs())?;
     let names = plant.topics.logs();
+    say_settings(&plant.kafka, &plant.topics, &plant.settings, &notices).await;
+    let (membership, mut changes) = Membership::join(&plant.kafka, &plant.topics.usage)?;
+    let membership = Arc::new(membership);
+    let group = KafkaGroup {
+        membership: membership.clone(),
+        progress: Progress::start(&plant.kafka)?,
+        topic: plant.topics.usage.clone(),
+    };
     let world = World {
+        group: Arc::new(group),
         store: plant.store,
         usage: Arc::new(usage),
         notices: Arc::new(notices),
@@ -83,14 +96,62 @@ pub async fn run<S: Store>(plant: Plant<S>, stop: watch::Receiver<bool>) -> Resu
         health: plant.health,
         pace: plant.pace,
     };
-    let (membership, mut changes) = Membership::join(&plant.kafka, &plant.topics.usage)?;
     let mut crew = Crew::new(Arc::new(world), shards);
     info!(shards, group = plant.kafka.group, "Joined the group.");
     crew.work(&mut changes, stop).await;
     info!("Finishing what was begun.");
     crew.finish(DRAIN_MAX).await;
-    let _ = tokio::time::timeout(Duration::from_secs(2), membership.leave()).await;
+    drop(crew);
+    if let Ok(membership) = Arc::try_unwrap(membership) {
+        let _ = tokio::time::timeout(Duration::from_secs(2), membership.leave()).await;
+    }
     Ok(())
+}
+
+/// At the first start what decides invoices is written to the catalog; from then on the topic counts.
+async fn say_settings(
+    kafka: &KafkaSettings,
+    topics: &TopicNames,
+    settings: &Settings,
+    notices: &KafkaNotices,
+) {
+    let progress = match Progress::start(kafka) {
+        Ok(progress) => progress,
+        Err(why) => return warn!(why, "Nobody can say whether the catalog has settings."),
+    };
+    let catalog = topics.catalog.clone();
+    let is_empty = tokio::task::spawn_blocking(move || progress.is_empty(&catalog)).await.unwrap_or(false);
+    if !is_empty {
+        return;
+    }
+    let record = Notice {
+        topic: Arc::from(topics.catalog.as_str()),
+        partition: 0,
+        key: Some(b"settings/settings".to_vec()),
+        value: Some(settings.to_record()),
+        headers: Vec::new(),
+    };
+    match notices.append(vec![record]).await {
+        Ok(()) => info!("Wrote the settings to the catalog."),
+        Err(error) => warn!(%error, "The settings could not be written to the catalog."),
+    }
+}
+
+/// The group as a shard sees it.
+struct KafkaGroup {
+    membership: Arc<Membership>,
+    progress: Progress,
+    topic: String,
+}
+
+impl Group for KafkaGroup {
+    fn report(&self, shard: ShardId, next: Offset) {
+        self.membership.report(&self.topic, shard, next);
+    }
+
+    fn last_reported(&self, shard: ShardId) -> Option<Offset> {
+        tokio::task::block_in_place(|| self.progress.committed(&self.topic, shard))
+    }
 }
 
 /// Makes what is missing, and says what is wrong with the rest; the number of shards is the usage topic's.
@@ -133,6 +194,12 @@ pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
+/// The second signal means it: whatever is under way is read again by the next owner.
+#[allow(clippy::disallowed_methods, reason = "nothing is left to be finished")]
+fn exit_at_once() -> ! {
+    std::process::exit(130)
+}
+
 /// Becomes true at the first SIGTERM or interrupt; the second one ends the process at once.
 pub fn stop_at_signals() -> watch::Receiver<bool> {
     let (sender, receiver) = watch::channel(false);
@@ -145,7 +212,7 @@ pub fn stop_at_signals() -> watch::Receiver<bool> {
                 _ = interrupt.recv() => {}
             }
             if count > 0 {
-                std::process::exit(130);
+                exit_at_once();
             }
             let _ = sender.send(true);
         }

@@ -14,11 +14,7 @@ use super::json::{Reader, Token, TokenKind};
 
 /// A member that has a plain value where it means something.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Member {
-    token: Option<Token>,
-    /// The digest of what a nested value holds.
-    nested: u64,
-}
+pub(super) struct Member(Option<Token>);
 
 /// A member that is an object where it means something.
 #[derive(Default)]
@@ -142,11 +138,14 @@ impl<'a> Envelope<'a> {
         read.map(Some).ok_or(Malformed)
     }
 
-    /// The value that stands there, whatever it is, and the one text that all its spellings share.
-    pub(super) fn value(&self, member: Member) -> (Value<'a>, Cow<'a, str>) {
-        match member.token {
-            None => (Value::Null, Cow::Borrowed("null")),
-            Some(token) => (self.reader.value_of(token), self.reader.compact(token, member.nested)),
+    /// The amount that stands there, a number or a text, and the one text that all its spellings share.
+    pub(super) fn amount(&self, member: Member) -> Result<(Value<'a>, Cow<'a, str>), Malformed> {
+        match member.meant() {
+            None => Ok((Value::Null, Cow::Borrowed("null"))),
+            Some(token) if token.kind == TokenKind::Number || token.kind.is_text() => {
+                Ok((self.reader.value_of(token), self.reader.compact(token, 0)))
+            }
+            Some(_) => Err(Malformed),
         }
     }
 }
@@ -164,17 +163,17 @@ impl Member {
     }
 
     fn meant(self) -> Option<Token> {
-        self.token.filter(|token| token.kind != TokenKind::Null)
+        self.0.filter(|token| token.kind != TokenKind::Null)
     }
 
     #[inline]
     fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Malformed> {
-        if self.token.is_some() {
+        if self.0.is_some() {
             return Err(Malformed);
         }
         let token = reader.token()?;
-        self.nested = reader.nested(token, 1)?;
-        self.token = Some(token);
+        reader.nested(token, 1)?;
+        self.0 = Some(token);
         Ok(())
     }
 }

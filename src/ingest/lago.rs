@@ -1,6 +1,6 @@
 //! Usage as Lago's users send it.
 
-use crate::invoice::usage::{EventId, Malformed, UsageEvent, Value, Whose};
+use crate::invoice::usage::{EventId, Malformed, UsageEvent, Whose};
 
 use super::content::condense_content;
 use super::envelope::Envelope;
@@ -9,10 +9,7 @@ pub(super) fn read<'a>(envelope: &mut Envelope<'a>) -> Result<UsageEvent<'a>, Ma
     let code = envelope.text(envelope.code)?.ok_or(Malformed)?;
     let happened_at = envelope.instant(envelope.timestamp)?;
     let properties = envelope.properties.take()?;
-    let (precise_amount, amount) = envelope.value(envelope.precise_total_amount_cents);
-    if matches!(precise_amount, Value::Bool(_) | Value::Nested) {
-        return Err(Malformed);
-    }
+    let (precise_amount, amount) = envelope.amount(envelope.precise_total_amount_cents)?;
     Ok(UsageEvent {
         id: envelope.text(envelope.transaction_id)?.map(EventId::One),
         whose: Whose::Subscription(envelope.text(envelope.external_subscription_id)?.ok_or(Malformed)?),

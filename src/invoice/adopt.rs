@@ -80,9 +80,10 @@ impl Books {
             Kind::Tax => self.taxes.offers(&name.code),
             Kind::Metric => self.metrics.offers(&name.code),
             Kind::Plan => self.plans.offers(&name.code),
-            Kind::Customer => {
-                self.customers.find(&name.code).is_some_and(|customer| !self.customers.get(customer).is_removed)
-            }
+            Kind::Customer => self
+                .customers
+                .find(&name.code)
+                .is_some_and(|customer| !self.customers.get(customer).is_removed),
             Kind::Subscription => self.subscriptions.find(&name.code).is_some(),
         }
     }
@@ -90,15 +91,20 @@ impl Books {
     /// What the version in force names.
     fn named_in_force(&self, name: &Name) -> Vec<Name> {
         let in_force = match name.kind {
-            Kind::Entity => self.entities.in_force(&name.code).map(|entity| Record::Entity((**entity).clone())),
-            Kind::Plan => self.plans.in_force(&name.code).map(|plan| Record::Plan((*plan.prices.plan).clone())),
+            Kind::Entity => {
+                self.entities.in_force(&name.code).map(|entity| Record::Entity((**entity).clone()))
+            }
+            Kind::Plan => {
+                self.plans.in_force(&name.code).map(|plan| Record::Plan((*plan.prices.plan).clone()))
+            }
             Kind::Customer => {
                 let customer = self.customers.find(&name.code).map(|number| self.customers.get(number));
                 let in_force = customer.filter(|customer| !customer.is_removed);
                 in_force.map(|customer| Record::Customer((*customer.record).clone()))
             }
             Kind::Subscription => {
-                let subscription = self.subscriptions.find(&name.code).map(|number| self.subscriptions.get(number));
+                let subscription =
+                    self.subscriptions.find(&name.code).map(|number| self.subscriptions.get(number));
                 let in_force = subscription.filter(|subscription| !subscription.is_removed);
                 in_force.map(|subscription| Record::Subscription((*subscription.record).clone()))
             }
@@ -111,18 +117,26 @@ impl Books {
     fn is_in_force(&self, record: &Record) -> bool {
         match record {
             Record::Settings(settings) => self.settings == **settings,
-            Record::Entity(entity) => self.entities.in_force(&entity.code).is_some_and(|known| **known == *entity),
+            Record::Entity(entity) => {
+                self.entities.in_force(&entity.code).is_some_and(|known| **known == *entity)
+            }
             Record::Tax(tax) => self.taxes.in_force(&tax.code) == Some(tax),
-            Record::Metric(metric) => self.metrics.in_force(&metric.code).is_some_and(|known| **known == *metric),
-            Record::Plan(plan) => self.plans.in_force(&plan.code).is_some_and(|known| *known.prices.plan == *plan),
+            Record::Metric(metric) => {
+                self.metrics.in_force(&metric.code).is_some_and(|known| **known == *metric)
+            }
+            Record::Plan(plan) => {
+                self.plans.in_force(&plan.code).is_some_and(|known| *known.prices.plan == *plan)
+            }
             Record::Customer(record) => self.customers.find(&record.external_id).is_some_and(|number| {
                 let customer = self.customers.get(number);
                 !customer.is_removed && *customer.record == *record
             }),
-            Record::Subscription(record) => self.subscriptions.find(&record.external_id).is_some_and(|number| {
-                let subscription = self.subscriptions.get(number);
-                !subscription.is_removed && *subscription.record == *record
-            }),
+            Record::Subscription(record) => {
+                self.subscriptions.find(&record.external_id).is_some_and(|number| {
+                    let subscription = self.subscriptions.get(number);
+                    !subscription.is_removed && *subscription.record == *record
+                })
+            }
             Record::Removed(_) => false,
         }
     }
@@ -156,7 +170,12 @@ impl Books {
         let Record::Subscription(record) = record else { return Ok(()) };
         let customer = self.customers.find(&record.customer).expect("a subscription's customer is there");
         let plan = self.plans.find(&record.plan).expect("a subscription's plan is there");
-        check_together(&self.customers.get(customer).record, &self.prices_of(plan).plan, "/plan_code", "/plan_code")
+        check_together(
+            &self.customers.get(customer).record,
+            &self.prices_of(plan).plan,
+            "/plan_code",
+            "/plan_code",
+        )
     }
 
     fn check_known_subscription(&self, record: &SubscriptionRecord) -> Result<(), Fault> {
@@ -193,7 +212,8 @@ impl Books {
             .collect();
         for check in [check_currency, check_grace] {
             for plan in &plans {
-                check(record, &self.prices_of(*plan).plan).map_err(|(reason, member)| Fault::new(reason, member))?;
+                check(record, &self.prices_of(*plan).plan)
+                    .map_err(|(reason, member)| Fault::new(reason, member))?;
             }
         }
         Ok(())
@@ -225,7 +245,9 @@ impl Books {
 
     /// What the drafts said that the record may touch.
     fn digests_before(&self, record: &Record) -> BTreeMap<u32, u64> {
-        let all = |books: &Books| books.drafts.iter().map(|number| (*number, books.shown_digest(*number))).collect();
+        let all = |books: &Books| {
+            books.drafts.iter().map(|number| (*number, books.shown_digest(*number))).collect()
+        };
         let customer = match record {
             Record::Customer(record) => self.customers.find(&record.external_id),
             Record::Subscription(record) => self.customers.find(&record.customer),
@@ -333,7 +355,8 @@ impl Books {
 
     /// Dates anew what the settings date, wherever it may be by now.
     pub(super) fn schedule_by_settings(&mut self) {
-        let parked = self.parked.iter().map(|(number, held)| (self.parking_ends_at(held), Due::ParkingOver(*number)));
+        let parked =
+            self.parked.iter().map(|(number, held)| (self.parking_ends_at(held), Due::ParkingOver(*number)));
         let unbillable = self.unbillable.iter().map(|(key, unbillable)| {
             (self.report_is_due_at(unbillable), Due::Unbillable(key.subscription, key.from))
         });
@@ -346,11 +369,16 @@ impl Books {
         let code = metric.code.clone();
         let place = self.metrics.put(&code, Arc::new(metric), source);
         self.keeping.mark_metric(place);
-        let users: Vec<u32> =
-            self.plans.iter().filter(|(_, plan)| plan.thing.prices.plan.prices(&code)).map(|(place, _)| place).collect();
+        let users: Vec<u32> = self
+            .plans
+            .iter()
+            .filter(|(_, plan)| plan.thing.prices.plan.prices(&code))
+            .map(|(place, _)| place)
+            .collect();
         for place in users {
             let state = &self.plans.get(place).thing;
-            let charges: Vec<(u16, u8)> = state.prices.lines.iter().map(|line| (line.number, line.generation)).collect();
+            let charges: Vec<(u16, u8)> =
+                state.prices.lines.iter().map(|line| (line.number, line.generation)).collect();
             let prices = self.price_list(state.prices.plan.clone(), &charges);
             self.set_prices(place, prices);
         }
@@ -359,7 +387,12 @@ impl Books {
     fn adopt_plan(&mut self, plan: Plan, source: &Arc<[u8]>) {
         let plan = Arc::new(plan);
         let place = self.plans.find(&plan.code).unwrap_or_else(|| {
-            let nothing = Arc::new(PriceList { version: 0, sources: Sources::default(), plan: plan.clone(), lines: Vec::new() });
+            let nothing = Arc::new(PriceList {
+                version: 0,
+                sources: Sources::default(),
+                plan: plan.clone(),
+                lines: Vec::new(),
+            });
             self.plans.put(&plan.code, PlanState { next_charge: 0, generation: 0, prices: nothing }, source)
         });
         self.plans.get_mut(place).is_removed = false;
@@ -367,7 +400,8 @@ impl Books {
         let state = &mut self.plans.get_mut(place).thing;
         let before = state.prices.clone();
         let known = |charge: &Charge| {
-            let same = before.plan.charges.iter().zip(&before.lines).find(|(other, _)| other.code == charge.code);
+            let same =
+                before.plan.charges.iter().zip(&before.lines).find(|(other, _)| other.code == charge.code);
             same.map(|(_, line)| (line.number, line.generation))
         };
         let has_new = plan.charges.iter().any(|charge| known(charge).is_none());
@@ -484,7 +518,9 @@ impl Books {
         subscription.change = (plan != subscription.plan).then_some(PlanChange { at, plan });
         if subscription.life == Life::NotBegun {
             // Before the beginning there is no period to cut: a change by then is the plan to begin with.
-            if let Some(change) = subscription.change.take_if(|change| change.at <= subscription.anchor.started_at) {
+            if let Some(change) =
+                subscription.change.take_if(|change| change.at <= subscription.anchor.started_at)
+            {
                 subscription.plan = change.plan;
             }
             self.refuse_ahead_of_end(number);
@@ -617,7 +653,9 @@ fn check_currency(customer: &CustomerRecord, plan: &Plan) -> Result<(), Misfit> 
 /// A customer's own grace has to be shorter than the plan's period.
 fn check_grace(customer: &CustomerRecord, plan: &Plan) -> Result<(), Misfit> {
     match customer.grace {
-        Some(grace) if !plan.interval.fits(grace) => Err(("grace_not_shorter_than_period", "/invoice_grace_period")),
+        Some(grace) if !plan.interval.fits(grace) => {
+            Err(("grace_not_shorter_than_period", "/invoice_grace_period"))
+        }
         _ => Ok(()),
     }
 }

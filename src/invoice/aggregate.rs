@@ -116,7 +116,9 @@ impl Bucket {
         self.events += 1;
         match (&mut self.total, usage.reading) {
             (Total::Sum(sum), Reading::Quantity(value)) => sum.0 = sum.0.saturating_add(value.0),
-            (Total::Max(max), Reading::Quantity(value)) => *max = Some(max.map_or(*value, |max| max.max(*value))),
+            (Total::Max(max), Reading::Quantity(value)) => {
+                *max = Some(max.map_or(*value, |max| max.max(*value)))
+            }
             (Total::Unique(values), Reading::Value(value)) => *values.entry(value.clone()).or_insert(0) += 1,
             (Total::Latest(latest), Reading::Quantity(value)) => {
                 let at = usage.time.happened_at;
@@ -220,7 +222,8 @@ impl Weighed {
 
     /// Σ value × nanoseconds that it has stood at `to`.
     fn stood(&self, from: Instant, to: Instant) -> BigInt {
-        let ahead: BigInt = self.ahead.iter().map(|(stands_at, value)| moment(*value, from, (*stands_at).min(to))).sum();
+        let ahead: BigInt =
+            self.ahead.iter().map(|(stands_at, value)| moment(*value, from, (*stands_at).min(to))).sum();
         moment(self.sum, from, to) - &self.moment - ahead
     }
 }
@@ -258,7 +261,8 @@ impl FreeUse {
             _ => {
                 self.amount.0 += amount.0;
                 self.events += 1;
-                self.is_over = room == Some(amount) || free.events.is_some_and(|events| self.events >= events);
+                self.is_over =
+                    room == Some(amount) || free.events.is_some_and(|events| self.events >= events);
             }
         }
     }

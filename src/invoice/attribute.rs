@@ -19,7 +19,7 @@ use crate::catalog::metric::{Aggregation, Metric};
 
 /// Why usage is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Refusal {
+pub(super) enum Refusal {
     TooLarge,
     Malformed,
     UnknownMetric,
@@ -35,7 +35,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Refusal::TooLarge => "too_large",
             Refusal::Malformed => "malformed",

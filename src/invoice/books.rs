@@ -3,8 +3,8 @@
 //! Nothing here waits, looks at a clock or fails: what changes the books comes in through [`Books::decide`], time
 //! included, and what the world is to be told leaves as [`Notice`]s.
 
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use chrono_tz::Tz;
@@ -17,7 +17,7 @@ use super::ids::Ids;
 use super::instant::Instant;
 use super::keep::Keeping;
 use super::marked::Marked;
-use super::notice::Notice;
+use super::notice::{Event, Notice};
 use super::period::{Anchor, End, Period, Share};
 use super::quantity::Quantity;
 use super::usage::{Malformed, UsageEvent};
@@ -32,7 +32,11 @@ use crate::catalog::settings::Settings;
 /// What comes in. Everything that changes the books is one of these.
 pub enum Input<'a> {
     Usage(UsageRecord<'a>),
-    Catalog { key: Option<&'a [u8]>, value: Option<&'a [u8]>, headers: Headers<'a> },
+    Catalog {
+        key: Option<&'a [u8]>,
+        value: Option<&'a [u8]>,
+        headers: Headers<'a>,
+    },
     Command(CommandRecord<'a>),
     /// Nothing but the time.
     Tick,
@@ -84,7 +88,11 @@ pub struct Books {
     pub(super) taxes: Shelf<Tax>,
     pub(super) metrics: Shelf<Arc<Metric>>,
     pub(super) plans: Shelf<PlanState>,
-    pub(super) entity_numbers: BTreeMap<u32, u64>,
+    /// How many numbers each entity has given, by its code.
+    pub(super) entity_numbers: BTreeMap<String, u64>,
+    /// Whether these books count the numbers of an entity, or ask for them.
+    pub(super) counts_for: Box<dyn Fn(&str) -> bool + Send>,
+    pub(super) number_requests: Vec<NumberRequest>,
     pub(super) waiting: Waiting,
     pub(super) customers: Roster<Customer>,
     pub(super) subscriptions: Roster<Subscription>,
@@ -173,7 +181,7 @@ impl<T> Shelf<T> {
         place
     }
 
-    pub fn len(&self) -> u32 {
+    pub fn count(&self) -> u32 {
         self.things.len() as u32
     }
 
@@ -195,7 +203,11 @@ pub trait Named {
 
 impl<T> Default for Roster<T> {
     fn default() -> Roster<T> {
-        Roster { numbers: HashTable::new(), hasher: DefaultHashBuilder::default(), entries: Marked::default() }
+        Roster {
+            numbers: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            entries: Marked::default(),
+        }
     }
 }
 
@@ -216,9 +228,9 @@ impl<T: Named> Roster<T> {
     /// Makes the name free again; the number stays taken.
     pub fn forget_name(&mut self, external_id: &str) {
         let hash = self.hasher.hash_one(external_id);
-        if let Ok(found) = self.numbers.find_entry(hash, |number| {
-            self.entries[*number].external_id() == external_id
-        }) {
+        if let Ok(found) =
+            self.numbers.find_entry(hash, |number| self.entries[*number].external_id() == external_id)
+        {
             found.remove();
         }
     }
@@ -528,8 +540,30 @@ impl Edit {
     }
 }
 
+/// An invoice that is sealed and waits for the number that its entity gives it elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NumberRequest {
+    pub invoice: InvoiceId,
+    pub entity: String,
+}
+
+/// What is told of an invoice as soon as it has its number.
+#[derive(Clone, Debug)]
+pub struct AwaitsNumber {
+    /// The number but for its last part.
+    pub head: String,
+    pub news: Vec<News>,
+}
+
+#[derive(Clone, Debug)]
+pub enum News {
+    Invoice { at: Instant, event: Event, version: u32, document: Box<Document> },
+    Usage(Notice),
+}
+
 pub struct Sealed {
     pub document: Document,
+    pub awaits: Option<Box<AwaitsNumber>>,
     pub used: Used,
     /// Credits that were bought, to be added to the wallet when the invoice is paid.
     pub credits: Option<i128>,
@@ -557,6 +591,8 @@ impl Books {
             metrics: Shelf::default(),
             plans: Shelf::default(),
             entity_numbers: BTreeMap::new(),
+            counts_for: Box::new(|_| true),
+            number_requests: Vec::new(),
             waiting: Waiting::default(),
             customers: Roster::default(),
             subscriptions: Roster::default(),
@@ -592,6 +628,23 @@ impl Books {
     /// What is to be told since it was last asked for, in order.
     pub fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
+    }
+
+    /// Numbers of these entities are counted here; others are asked for.
+    pub fn count_for(&mut self, counts_for: impl Fn(&str) -> bool + Send + 'static) {
+        self.counts_for = Box::new(counts_for);
+    }
+
+    /// The numbers to be asked for since this was last called.
+    pub fn take_number_requests(&mut self) -> Vec<NumberRequest> {
+        std::mem::take(&mut self.number_requests)
+    }
+
+    /// The next number of an entity's sequence.
+    pub fn next_number(&mut self, entity: &str) -> u64 {
+        let count = self.entity_numbers.entry(entity.to_owned()).or_insert(0);
+        *count += 1;
+        *count
     }
 
     /// What is to be told and hasn't been asked for.

@@ -172,17 +172,21 @@ impl Books {
         let id = match name {
             InvoiceName::Id(text) => InvoiceId::parse(text)?,
             InvoiceName::CreatedBy(command) => last_invoice_of(customer, command),
-            InvoiceName::Period { subscription, from, is_opening } => invoice_id(subscription, *from, *is_opening),
+            InvoiceName::Period { subscription, from, is_opening } => {
+                invoice_id(subscription, *from, *is_opening)
+            }
         };
         self.bill_of.get(&id).copied()
     }
 
     fn is_accruing(&self, name: &InvoiceName<'_>, customer: u32) -> bool {
         let InvoiceName::Period { subscription, from, is_opening: false } = name else { return false };
-        self.subscriptions.find(subscription).map(|number| self.subscriptions.get(number)).is_some_and(|found| {
-            let mut open = found.windows.iter().filter(|window| !window.is_sealed());
-            found.customer == customer && open.any(|window| window.period.from == *from)
-        })
+        self.subscriptions.find(subscription).map(|number| self.subscriptions.get(number)).is_some_and(
+            |found| {
+                let mut open = found.windows.iter().filter(|window| !window.is_sealed());
+                found.customer == customer && open.any(|window| window.period.from == *from)
+            },
+        )
     }
 
     fn named_draft(&self, order: &Order<'_>) -> Result<u32, Reason> {
@@ -246,7 +250,12 @@ impl Books {
         let BillKind::Period { .. } = bill.kind else { return Err(UNKNOWN_CHARGE) };
         let (_, window) = self.window_of(bill).expect("a draft has its window");
         let prices = self.prices_of(window.plan);
-        let place = prices.plan.charges.iter().position(|charge| charge.code == name.charge_code).ok_or(UNKNOWN_CHARGE)?;
+        let place = prices
+            .plan
+            .charges
+            .iter()
+            .position(|charge| charge.code == name.charge_code)
+            .ok_or(UNKNOWN_CHARGE)?;
         let charge = &prices.plan.charges[place];
         let filter = name.filter_of(charge)?;
         let tariff = charge.tariff_at(filter);
@@ -355,7 +364,12 @@ impl Books {
     }
 
     fn create_one_off(&mut self, order: &Order<'_>) -> Result<(), Reason> {
-        let items = order.json.get("fees").and_then(Json::as_list).filter(|items| !items.is_empty()).ok_or(MALFORMED)?;
+        let items = order
+            .json
+            .get("fees")
+            .and_then(Json::as_list)
+            .filter(|items| !items.is_empty())
+            .ok_or(MALFORMED)?;
         let prices = items.iter().map(one_off_price).collect::<Result<Vec<_>, Reason>>()?;
         let customer = self.known_customer(order)?;
         let exponent = exponent(self.currency_of(customer, None)) as i32;
@@ -368,13 +382,24 @@ impl Books {
         let credits = order.positive_cents("credits_cents")?;
         let customer = self.known_customer(order)?;
         let exponent = exponent(self.currency_of(customer, None)) as i32;
-        let price = OneOffPrice { display_name: "Prepaid credits".to_owned(), units: Quantity::ONE, cents: Exact::whole(credits) };
+        let price = OneOffPrice {
+            display_name: "Prepaid credits".to_owned(),
+            units: Quantity::ONE,
+            cents: Exact::whole(credits),
+        };
         self.order_invoice(order, customer, BillKind::Credit, &[price.fee(exponent)], Some(credits));
         Ok(())
     }
 
     /// Makes an invoice that a command orders: it is finalized at once.
-    fn order_invoice(&mut self, order: &Order<'_>, customer: u32, kind: BillKind, fees: &[Fee], credits: Option<i128>) {
+    fn order_invoice(
+        &mut self,
+        order: &Order<'_>,
+        customer: u32,
+        kind: BillKind,
+        fees: &[Fee],
+        credits: Option<i128>,
+    ) {
         let id = ordered_invoice_id(&order.customer, order.id, self.now);
         let number = self.add_bill(id, customer, kind, Some(order.id));
         let figures = self.figures(&self.bills[number], fees, 0);
@@ -414,7 +439,11 @@ impl Order<'_> {
             Some(_) => Err(MALFORMED),
         };
         let charge_code = self.json.get("charge_code").and_then(Json::as_text).ok_or(MALFORMED)?;
-        Ok(FeeName { charge_code, filter: members("filter")?, group: members("grouped_by")?.unwrap_or_default() })
+        Ok(FeeName {
+            charge_code,
+            filter: members("filter")?,
+            group: members("grouped_by")?.unwrap_or_default(),
+        })
     }
 
     fn positive_cents(&self, name: &str) -> Result<i128, Reason> {
@@ -437,7 +466,8 @@ impl Order<'_> {
     }
 
     fn coupon(&self) -> Result<Coupon, Reason> {
-        let amount = self.json.get("amount_cents").map(|_| self.positive_cents("amount_cents")).transpose()?;
+        let amount =
+            self.json.get("amount_cents").map(|_| self.positive_cents("amount_cents")).transpose()?;
         let in_range = |rate: &Quantity| rate.0 > 0 && rate.0 <= 100 * Quantity::ONE.0;
         let read_rate = |json: &Json| json.as_price().filter(in_range).ok_or(MALFORMED);
         let rate = self.json.get("percentage_rate").map(read_rate).transpose()?;
@@ -446,14 +476,23 @@ impl Order<'_> {
             Some("forever") => None,
             Some("recurring") => {
                 let count = self.json.get("frequency_duration").and_then(Json::as_integer);
-                Some(count.and_then(|count| u32::try_from(count).ok()).filter(|count| *count > 0).ok_or(MALFORMED)?)
+                Some(
+                    count
+                        .and_then(|count| u32::try_from(count).ok())
+                        .filter(|count| *count > 0)
+                        .ok_or(MALFORMED)?,
+                )
             }
             _ => return Err(MALFORMED),
         };
         let is_once = self.json.get("frequency").and_then(Json::as_text) == Some("once");
         match (amount, rate) {
-            (Some(cents), None) if is_once => Ok(Coupon { value: CouponValue::Balance(cents), invoices_left: None }),
-            (Some(cents), None) => Ok(Coupon { value: CouponValue::AmountEach(cents), invoices_left: invoices }),
+            (Some(cents), None) if is_once => {
+                Ok(Coupon { value: CouponValue::Balance(cents), invoices_left: None })
+            }
+            (Some(cents), None) => {
+                Ok(Coupon { value: CouponValue::AmountEach(cents), invoices_left: invoices })
+            }
             (None, Some(rate)) => Ok(Coupon { value: CouponValue::Percent(rate), invoices_left: invoices }),
             _ => Err(MALFORMED),
         }
@@ -472,9 +511,13 @@ impl FeeName<'_> {
     fn filter_of(&self, charge: &Charge) -> Result<usize, Reason> {
         let Some(named) = self.filter else { return Ok(0) };
         let is_it = |filter: &Filter| {
-            let says = |key: &str| named.iter().find(|(name, _)| name == key).and_then(|(_, values)| values.as_list());
+            let says = |key: &str| {
+                named.iter().find(|(name, _)| name == key).and_then(|(_, values)| values.as_list())
+            };
             let is_said = |(key, values): &(String, Vec<String>)| {
-                says(key).is_some_and(|said| said.iter().map(Json::as_text).eq(values.iter().map(|text| Some(text.as_str()))))
+                says(key).is_some_and(|said| {
+                    said.iter().map(Json::as_text).eq(values.iter().map(|text| Some(text.as_str())))
+                })
             };
             filter.values.len() == named.len() && filter.values.iter().all(is_said)
         };
@@ -513,11 +556,14 @@ fn one_off_price(json: &Json) -> Result<OneOffPrice, Reason> {
         None => None,
         Some(cents) => Some(cents.as_integer().filter(|cents| *cents >= 0).ok_or(MALFORMED)?),
     };
-    let unit_price = json.get("unit_amount_cents").map(|price| price.as_price().ok_or(MALFORMED)).transpose()?;
+    let unit_price =
+        json.get("unit_amount_cents").map(|price| price.as_price().ok_or(MALFORMED)).transpose()?;
     match (amount, units, unit_price) {
-        (Some(cents), units, None) => {
-            Ok(OneOffPrice { display_name, units: units.unwrap_or(Quantity::ONE), cents: Exact::whole(cents) })
-        }
+        (Some(cents), units, None) => Ok(OneOffPrice {
+            display_name,
+            units: units.unwrap_or(Quantity::ONE),
+            cents: Exact::whole(cents),
+        }),
         (None, Some(units), Some(price)) => {
             let cents = Exact::from(units).times(&price.into());
             Ok(OneOffPrice { display_name, units, cents })

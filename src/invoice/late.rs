@@ -2,7 +2,7 @@
 
 use super::aggregate::Reading;
 use super::attribute::Checked;
-use super::books::{BillKind, Books, Carried, Due, MetricUse, Unbillable, UnbillableKey, Window};
+use super::books::{BillKind, Books, Carried, Due, MetricUse, News, Unbillable, UnbillableKey, Window};
 use super::digest::invoice_id;
 use super::document::Object;
 use super::instant::Instant;
@@ -43,7 +43,10 @@ impl Books {
                 &customer,
                 write,
             );
-            self.notices.push(notice);
+            match self.sealed_mut(number).and_then(|sealed| sealed.awaits.as_mut()) {
+                Some(awaits) => awaits.news.push(News::Usage(notice)),
+                None => self.notices.push(notice),
+            }
         }
     }
 

@@ -6,7 +6,10 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::books::{Bill, BillKind, Books, Draft, Due, Sealed, Sealing, Stage, UnbillableKey, Used};
+use super::books::{
+    AwaitsNumber, Bill, BillKind, Books, Draft, Due, News, NumberRequest, Sealed, Sealing, Stage,
+    UnbillableKey, Used,
+};
 use super::calendar::Date;
 use super::digest::{digest_of, invoice_id, last_invoice_of};
 use super::document::{Document, Figures, InvoiceType, Payment, Reason, Status};
@@ -120,7 +123,9 @@ impl Books {
             }
             Due::WillBeDue(number) => self.say_it_will_be_due(number),
             Due::Overdue(number) => self.become_overdue(number),
-            Due::Unbillable(subscription, from) => self.report_unbillable(UnbillableKey { subscription, from }),
+            Due::Unbillable(subscription, from) => {
+                self.report_unbillable(UnbillableKey { subscription, from })
+            }
         }
     }
 
@@ -158,7 +163,8 @@ impl Books {
         if window.to > self.now || window.bill.is_some() || window.is_sealed() {
             return;
         }
-        let is_last = self.subscriptions.get(number).windows.back().is_some_and(|last| last.ordinal == ordinal);
+        let is_last =
+            self.subscriptions.get(number).windows.back().is_some_and(|last| last.ordinal == ordinal);
         if is_last {
             self.open_next_window(number);
         }
@@ -175,7 +181,8 @@ impl Books {
         let kind = BillKind::Period { subscription: number, ordinal, reason };
         let customer = subscription.customer;
         let bill = self.add_bill(id, customer, kind, None);
-        self.subscriptions.get_mut(number).window_mut(ordinal).expect("the window is there").bill = Some(bill);
+        self.subscriptions.get_mut(number).window_mut(ordinal).expect("the window is there").bill =
+            Some(bill);
         self.make_draft(bill);
     }
 
@@ -258,10 +265,51 @@ impl Books {
         let bill = &mut self.bills[number];
         bill.version += 1;
         let version = bill.version;
-        let id = format!("{}_{version}", bill.id);
+        let (at, id) = (self.now, bill.id);
+        if let Stage::Sealed(sealed) = &mut bill.stage
+            && let Some(awaits) = &mut sealed.awaits
+        {
+            awaits.news.push(News::Invoice { at, event, version, document: Box::new(document.clone()) });
+            return;
+        }
+        self.tell(at, event, id, version, document);
+    }
+
+    fn tell(
+        &mut self,
+        at: Instant,
+        event: Event,
+        id: super::document::InvoiceId,
+        version: u32,
+        document: &Document,
+    ) {
+        let id = format!("{id}_{version}");
         let write = |out: &mut Vec<u8>| document.write_to(Some(version), out);
-        let notice = Notice::webhook(self.now, event, self.settings.dialect, id, &document.customer, write);
+        let notice = Notice::webhook(at, event, self.settings.dialect, id, &document.customer, write);
         self.notices.push(notice);
+    }
+
+    /// The number that an invoice has waited for is there: everything is told that happened to it since (R104).
+    pub fn take_number(&mut self, invoice: super::document::InvoiceId, count: u64) {
+        let Some(number) = self.bill_of.get(&invoice).copied() else { return };
+        if self.sealed(number).is_none_or(|sealed| sealed.awaits.is_none()) {
+            return;
+        }
+        let sealed = self.sealed_mut(number).expect("it was just seen");
+        let awaits = sealed.awaits.take().expect("it was just seen");
+        let text = format!("{}-{count:03}", awaits.head);
+        sealed.document.sequential_id = Some(count);
+        sealed.document.number = Some(text.clone());
+        for news in awaits.news {
+            match news {
+                News::Usage(notice) => self.notices.push(notice),
+                News::Invoice { at, event, version, mut document } => {
+                    document.sequential_id = Some(count);
+                    document.number = Some(text.clone());
+                    self.tell(at, event, invoice, version, &document);
+                }
+            }
+        }
     }
 
     pub(super) fn announce_sealed(&mut self, number: u32, event: Event) {
@@ -309,7 +357,14 @@ impl Books {
     }
 
     /// The last step of every finalization: the document as it will stay, its number, and what follows from it.
-    pub(super) fn seal(&mut self, number: u32, expected: Instant, figures: Figures, used: Used, credits: Option<i128>) {
+    pub(super) fn seal(
+        &mut self,
+        number: u32,
+        expected: Instant,
+        figures: Figures,
+        used: Used,
+        credits: Option<i128>,
+    ) {
         let bill = &self.bills[number];
         let mut document = self.draft_document(bill, expected, figures);
         let term = i64::from(document.net_payment_term);
@@ -321,8 +376,9 @@ impl Books {
             document.payment = Payment::Succeeded;
         }
         self.keep_overpaid(number, &document);
-        self.give_number(number, &mut document);
+        let awaits = self.give_number(number, &mut document);
         self.file(number, document, used, credits);
+        self.sealed_mut(number).expect("it was just sealed").awaits = awaits;
         self.announce_sealed(number, Event::Finalized);
         self.report_late(number);
         self.schedule_payment(number);
@@ -351,17 +407,16 @@ impl Books {
         }
     }
 
-    fn give_number(&mut self, number: u32, document: &mut Document) {
+    /// Counts the invoice, or asks for its number where that is done.
+    fn give_number(&mut self, number: u32, document: &mut Document) -> Option<Box<AwaitsNumber>> {
         let customer_number = self.bills[number].customer;
         let place = self.customers.get(customer_number).entity;
         let entity = self.entity_of(customer_number).clone();
         let count = match entity.numbering {
-            Numbering::PerCustomer => count_for(&mut self.customers.get_mut(customer_number).numbers, place),
-            Numbering::PerEntity => {
-                let count = self.entity_numbers.entry(place).or_insert(0);
-                *count += 1;
-                *count
+            Numbering::PerCustomer => {
+                Some(count_for(&mut self.customers.get_mut(customer_number).numbers, place))
             }
+            Numbering::PerEntity => (self.counts_for)(&entity.code).then(|| self.next_number(&entity.code)),
         };
         let middle = match entity.numbering {
             Numbering::PerCustomer => document.customer.clone(),
@@ -370,15 +425,21 @@ impl Books {
                 format!("{:04}{:02}", date.year(), date.month0() + 1)
             }
         };
+        let head = format!("{}-{middle}", entity.document_prefix);
+        let Some(count) = count else {
+            self.number_requests.push(NumberRequest { invoice: document.id, entity: entity.code.clone() });
+            return Some(Box::new(AwaitsNumber { head, news: Vec::new() }));
+        };
         document.sequential_id = Some(count);
-        document.number = Some(format!("{}-{middle}-{count:03}", entity.document_prefix));
+        document.number = Some(format!("{head}-{count:03}"));
+        None
     }
 
     /// Puts the sealed document in its place, and seals the usage that it bills.
     fn file(&mut self, number: u32, document: Document, used: Used, credits: Option<i128>) {
         self.seal_usage(number);
         self.drafts.remove(&number);
-        self.bills[number].stage = Stage::Sealed(Box::new(Sealed { document, used, credits }));
+        self.bills[number].stage = Stage::Sealed(Box::new(Sealed { document, awaits: None, used, credits }));
     }
 
     fn seal_usage(&mut self, number: u32) {
@@ -389,7 +450,9 @@ impl Books {
                 self.seal_advance(customer, subscription, ordinal + 1);
                 let entry = self.subscriptions.get_mut(subscription);
                 for window in &mut entry.windows {
-                    if let Some(sealed) = window.sealed.as_deref_mut().filter(|sealed| sealed.carrier == Some(ordinal)) {
+                    if let Some(sealed) =
+                        window.sealed.as_deref_mut().filter(|sealed| sealed.carrier == Some(ordinal))
+                    {
                         sealed.carrier = None;
                         sealed.billed = sealed.with_late.take().unwrap_or_default();
                     }
@@ -426,7 +489,8 @@ impl Books {
         let Some(window) = self.subscriptions.get(subscription).window(ordinal) else { return };
         let Some(advance) = &window.advance else { return };
         let cents = self.billed_in_advance(customer, window, advance);
-        let window = self.subscriptions.get_mut(subscription).window_mut(ordinal).expect("the window is there");
+        let window =
+            self.subscriptions.get_mut(subscription).window_mut(ordinal).expect("the window is there");
         window.advance.as_mut().expect("the advance is there").sealed_cents = Some(cents);
     }
 

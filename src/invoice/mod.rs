@@ -26,6 +26,7 @@ mod figures;
 mod grace;
 mod held;
 mod kept;
+mod kept_bills;
 mod late;
 mod lifecycle;
 mod marked;

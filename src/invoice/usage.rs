@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::hash::Hasher;
 
 use serde::{Deserialize, Serialize};
-
 use siphasher::sip::SipHasher13;
 
 use super::instant::Instant;

@@ -1,8 +1,6 @@
 //! A subscription's periods as they open, are cut short, and follow each other.
 
-use super::books::{
-    Advance, BillKind, Books, Due, Era, Held, Life, PlanChange, Stage, Subscription, Window,
-};
+use super::books::{Advance, BillKind, Books, Due, Era, Held, Life, PlanChange, Stage, Subscription, Window};
 use super::digest::invoice_id;
 use super::figures::base_fee;
 use super::instant::Instant;
@@ -77,7 +75,8 @@ impl Books {
         let is_alone = subscription.windows.len() == 1;
         // An imported subscription's base fee up to here was billed elsewhere, as it was planned.
         let sealed_cents = (is_alone && !opens_subscription).then(|| {
-            let share = window.period.share(prices.plan.interval, window.end, self.zone_of(subscription.customer));
+            let share =
+                window.period.share(prices.plan.interval, window.end, self.zone_of(subscription.customer));
             let exponent = self.exponent_of(subscription.customer, &prices.plan);
             base_fee(&prices.plan, share, exponent).cents
         });
@@ -147,7 +146,8 @@ impl Books {
             self.count_held(number, ordinal, held);
         }
         let customer = self.subscriptions.get(number).customer;
-        let last = self.subscriptions.get(number).windows.back().expect("an ending subscription has a window");
+        let last =
+            self.subscriptions.get(number).windows.back().expect("an ending subscription has a window");
         if last.is_void() {
             let sealing = self.sealing(customer, number, ordinal);
             let last = self.subscriptions.get_mut(number).windows.back_mut().expect("it was just seen");
@@ -161,8 +161,9 @@ impl Books {
         if subscription.ahead.is_empty() {
             return;
         }
-        let (held, waiting): (Vec<Held>, Vec<Held>) =
-            std::mem::take(&mut subscription.ahead).into_iter().partition(|held| subscription.holder(held.happened_at).is_some());
+        let (held, waiting): (Vec<Held>, Vec<Held>) = std::mem::take(&mut subscription.ahead)
+            .into_iter()
+            .partition(|held| subscription.holder(held.happened_at).is_some());
         subscription.ahead = waiting;
         for held in held {
             let ordinal = self.subscriptions.get(number).holder(held.happened_at).expect("it was just found");
@@ -190,7 +191,10 @@ impl Books {
     pub(super) fn recut(&mut self, number: u32) {
         let now = self.now;
         let subscription = self.subscriptions.get_mut(number);
-        let Some(last) = subscription.windows.back().filter(|last| last.bill.is_none() && last.to >= now) else { return };
+        let Some(last) = subscription.windows.back().filter(|last| last.bill.is_none() && last.to >= now)
+        else {
+            return;
+        };
         if let Some(change) = subscription.change.filter(|change| change.at <= last.period.from) {
             self.replan(number, change);
         }
@@ -226,7 +230,8 @@ impl Books {
         let last = self.subscriptions.get_mut(number).windows.back_mut().expect("the window is there");
         (last.to, last.end) = (to, end);
         if !self.advance_is_sealed(number, ordinal) {
-            self.subscriptions.get_mut(number).windows.back_mut().expect("the window is there").advance = None;
+            self.subscriptions.get_mut(number).windows.back_mut().expect("the window is there").advance =
+                None;
             self.plan_advance(number, is_first);
             self.subscriptions.get_mut(number).wants_opening = false;
         }
@@ -238,7 +243,9 @@ impl Books {
     /// The invoice that opened a subscription, if there is one.
     pub(super) fn opening_of(&self, number: u32) -> Option<u32> {
         let subscription = self.subscriptions.get(number);
-        self.bill_of.get(&invoice_id(&subscription.external_id, subscription.anchor.started_at, true)).copied()
+        self.bill_of
+            .get(&invoice_id(&subscription.external_id, subscription.anchor.started_at, true))
+            .copied()
     }
 
     fn advance_is_sealed(&self, number: u32, ordinal: u32) -> bool {
@@ -293,7 +300,12 @@ impl Subscription {
         if let Some(change) = self.change.filter(|change| change.at <= at) {
             return change.plan;
         }
-        self.eras.iter().rev().find(|era| era.first.from <= at).or(self.eras.first()).map_or(self.plan, |era| era.plan)
+        self.eras
+            .iter()
+            .rev()
+            .find(|era| era.first.from <= at)
+            .or(self.eras.first())
+            .map_or(self.plan, |era| era.plan)
     }
 }
 

@@ -150,7 +150,7 @@ impl Connection {
 pub(super) fn error_text(error: &ServerError) -> String {
     const CHARS_MAX: usize = 160;
     let text = format!("{} {}", error.code(), error.details().unwrap_or_default());
-    text.trim_end().chars().take(CHARS_MAX).flat_map(char::escape_debug).collect()
+    text.trim_end().chars().take(CHARS_MAX).map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
 /// An error of the connection. Neither the address nor the error shows a password.

@@ -5,6 +5,7 @@
 
 mod connect;
 mod fence;
+pub mod health;
 pub mod key;
 pub mod memory;
 pub mod redis;
@@ -110,7 +111,10 @@ pub trait Ledger: Send {
     ///
     /// `Ok` means that the shard was the caller's from the claim until after the last of them was read, so they all
     /// stem from the caller's last commit.
-    fn read(&mut self, keys: &[String]) -> impl Future<Output = Result<Vec<Option<Vec<u8>>>, LedgerError>> + Send;
+    fn read(
+        &mut self,
+        keys: &[String],
+    ) -> impl Future<Output = Result<Vec<Option<Vec<u8>>>, LedgerError>> + Send;
 
     /// Writes everything and `record`, or nothing. `expected` is the number of the commit before this one.
     ///

@@ -11,7 +11,7 @@
 
 use super::connect::{Connection, Nodes};
 use super::fence::{Standing, not_a_record, refusal, unexpected};
-use super::schema::{self, HEADER_BYTES_MAX, Header, Keyspace, ShardRecord};
+use super::schema::{self, HEADER_BYTES_MAX, Header, Keyspace, ShardRecord, TOKEN_AT};
 use super::settings::{RedisSettings, SettingsError};
 use super::{COMMIT_DOCUMENTS_MAX, Claim, CommitNo, Ledger, LedgerError, ShardId, Store, Token, Write};
 use redis::{Arg, Cmd, Pipeline, Value};
@@ -36,7 +36,17 @@ impl Store for RedisStore {
     type Ledger = RedisLedger;
 
     fn ledger(&self, shard: ShardId) -> RedisLedger {
-        let keys = Keyspace::new(&self.prefix, shard);
+        self.ledger_of(Keyspace::new(&self.prefix, shard))
+    }
+}
+
+impl RedisStore {
+    /// A ledger on keys that no shard and no other probe has.
+    pub(super) fn probe(&self, token: Token) -> RedisLedger {
+        self.ledger_of(Keyspace::tagged(&self.prefix, &format!("probe-{token}")))
+    }
+
+    fn ledger_of(&self, keys: Keyspace) -> RedisLedger {
         let shard_key = keys.shard_key();
         RedisLedger { nodes: Arc::clone(&self.nodes), keys, shard_key, standing: Standing::unclaimed() }
     }
@@ -72,8 +82,8 @@ enum Written {
 
 impl Ledger for RedisLedger {
     async fn claim(&mut self, token: Token) -> Result<Claim, LedgerError> {
-        // An owner that still commits can overtake a claim. Each time it must hit the moment between two round trips.
-        const TRIES_MAX: usize = 20;
+        // Only where there is no record yet can another claim overtake this one; then there is one.
+        const TRIES_MAX: usize = 3;
         self.standing = Standing::unclaimed();
         for _ in 0..TRIES_MAX {
             let claimed = self.try_claim(token).await;
@@ -81,7 +91,7 @@ impl Ledger for RedisLedger {
                 return Ok(claim);
             }
         }
-        Err(LedgerError::Unavailable(format!("{} was overtaken in {TRIES_MAX} claims", self.shard_key)))
+        Err(LedgerError::Unavailable(format!("{} comes and goes", self.shard_key)))
     }
 
     async fn read(&mut self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, LedgerError> {
@@ -128,31 +138,76 @@ impl Ledger for RedisLedger {
 }
 
 impl RedisLedger {
-    /// `None` if somebody wrote the shard's key between our look and our claim.
+    /// Removes the record, and so gives up the shard: only for what never was one.
+    pub(super) async fn remove_record(&mut self) -> Result<(), LedgerError> {
+        let held = self.standing.take()?;
+        let mut command = redis::cmd("UNLINK");
+        command.arg(&self.shard_key);
+        let same = held.header;
+        self.write(held, same, command).await
+    }
+
+    /// `None` if the shard got its first record while we looked.
     async fn try_claim(&mut self, token: Token) -> Result<Option<Claim>, LedgerError> {
         let (mut connection, found) = self.look().await?;
-        let found = match found {
-            Some(bytes) => Some(ShardRecord::parse(&bytes).map_err(|_| not_a_record(&self.shard_key))?),
-            None => None,
+        let claim = match found {
+            None => self.put_first_record(&mut connection, token).await?,
+            Some(_) => Some(self.put_token(&mut connection, token).await?),
         };
-        let (previous, commit, record) = match found {
-            Some(found) => (Some(found.token), found.commit, found.record),
-            None => (None, CommitNo(0), None),
-        };
-        let claimed = ShardRecord { token, commit, record };
-        let header = Header { token, commit };
-        match self.execute(&mut connection, header, self.mset(&claimed.to_bytes(), &[])).await? {
+        if let Some(claim) = &claim {
+            let header = Header { token, commit: claim.commit };
+            self.standing = Standing::Held(Held { connection, header });
+        }
+        Ok(claim)
+    }
+
+    async fn put_first_record(
+        &self,
+        connection: &mut Connection,
+        token: Token,
+    ) -> Result<Option<Claim>, LedgerError> {
+        let commit = CommitNo(0);
+        let record = ShardRecord { token, commit, record: None };
+        let command = self.mset(&record.to_bytes(), &[]);
+        match self.execute(connection, Header { token, commit }, command).await? {
             Written::Overtaken(_) => Ok(None),
-            Written::Yes(rests) => {
-                rests?;
-                self.standing = Standing::Held(Held { connection, header });
-                Ok(Some(Claim { previous, commit, record: claimed.record }))
-            }
+            Written::Yes(rests) => rests.map(|()| Some(Claim { previous: None, commit, record: None })),
         }
     }
 
+    /// Puts the token where the last owner's is, whatever else the record says by then.
+    ///
+    /// A claim that compared the whole record first would lose against an owner that commits without a pause.
+    async fn put_token(&self, connection: &mut Connection, token: Token) -> Result<Claim, LedgerError> {
+        let mut commands = redis::pipe();
+        commands.cmd("EXEC").cmd("MULTI");
+        commands.cmd("GETRANGE").arg(&self.shard_key).arg(0).arg(HEADER_BYTES_MAX - 1);
+        commands.cmd("SETRANGE").arg(&self.shard_key).arg(TOKEN_AT).arg(token.to_string());
+        commands.cmd("EXEC").cmd("WATCH").arg(&self.shard_key);
+        commands.cmd("GET").arg(&self.shard_key).cmd("MULTI");
+        let answers = connection.ask(&commands, 0).await?;
+        let [_, _, _, queued, executed, watch, get, multi] = answers.as_slice() else {
+            return Err(connection.unavailable("answers are missing"));
+        };
+        let before = match executed {
+            Value::Array(done) if matches!(done.as_slice(), [_, Value::Int(_)]) => &done[0],
+            Value::ServerError(_) => return Err(unlike(connection, "SETRANGE", queued)),
+            answer => return Err(unlike(connection, "EXEC", answer)),
+        };
+        let before =
+            Header::of(&self.header_bytes(connection, before)?).map_err(|_| not_a_record(&self.shard_key))?;
+        expect_ok(connection, "WATCH", watch)?;
+        let Value::BulkString(now) = get else { return Err(self.unreadable(connection, get)) };
+        let now = ShardRecord::parse(now).map_err(|_| not_a_record(&self.shard_key))?;
+        if now.token != token {
+            return Err(LedgerError::Fenced);
+        }
+        expect_ok(connection, "MULTI", multi)?;
+        Ok(Claim { previous: Some(before.token), commit: now.commit, record: now.record })
+    }
+
     /// Finds the shard's node and reads the record there, watched, with a transaction begun.
-    async fn look(&self) -> Result<(Connection, Option<Vec<u8>>), LedgerError> {
+    async fn look(&self) -> Result<(Connection, Option<ShardRecord>), LedgerError> {
         const REDIRECTIONS_MAX: usize = 5;
         let mut look = redis::pipe();
         look.cmd("WATCH").arg(&self.shard_key).cmd("GET").arg(&self.shard_key).cmd("MULTI");
@@ -167,7 +222,9 @@ impl RedisLedger {
             expect_ok(&connection, "WATCH", &answers[0])?;
             let found = match &answers[1] {
                 Value::Nil => None,
-                Value::BulkString(bytes) => Some(bytes.clone()),
+                Value::BulkString(bytes) => {
+                    Some(ShardRecord::parse(bytes).map_err(|_| not_a_record(&self.shard_key))?)
+                }
                 answer => return Err(self.unreadable(&connection, answer)),
             };
             expect_ok(&connection, "MULTI", &answers[2])?;

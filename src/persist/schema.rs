@@ -84,6 +84,9 @@ pub struct Header {
 /// The first bytes of a record that always hold its header: three literals, 32 and up to 20 digits.
 pub const HEADER_BYTES_MAX: usize = 83;
 
+/// Where in a record the token begins: at the same place in all of them, so it can be replaced alone.
+pub const TOKEN_AT: usize = 10;
+
 impl Header {
     /// Reads the header from the first bytes of a record.
     pub fn of(start: &[u8]) -> Result<Header, NotAShardRecord> {
@@ -140,6 +143,12 @@ mod tests {
         let bytes = shard_bytes(TOKEN, CommitNo(17), br#"{"at":5}"#);
         let expected = r#"{"token":"0000000000000000000000000000000f","commit":17,"record":{"at":5}}"#;
         assert_eq!(String::from_utf8(bytes).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_token_is_at_its_place() {
+        let bytes = shard_bytes(TOKEN, CommitNo(17), b"{}");
+        assert_eq!(bytes[TOKEN_AT..TOKEN_AT + 32], *TOKEN.to_string().as_bytes());
     }
 
     #[test]

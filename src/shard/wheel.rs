@@ -4,15 +4,18 @@
 //! memory; if the commit fails, all of it is thrown away and the books are opened again from the ledger.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant as Monotonic};
+use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tracing::{debug, info, warn};
+use tokio::time::Instant as Monotonic;
+use tracing::{debug, info};
 
 use super::health::{Gauges, Health, State};
+use super::letters::{NumberLetter, ORIGIN_HEADER, Origin};
 use super::outbox::{self, Destinations, Numbers};
+use super::post::{Sent, send_letters};
+use super::standing::{SCHEMA, Standing, check_fingerprints, open_books, pending_letters, read_standing};
 use super::territory::{Directory, Part, Territory};
 use crate::catalog::Record;
 use crate::catalog::settings::Settings;
@@ -20,8 +23,8 @@ use crate::ingest::command::read_command;
 use crate::ingest::dialect::read_usage;
 use crate::ingest::log::{self, Feed, Limits, LogError, LogName, Offset, PerLog, Positions, UsageLog};
 use crate::invoice::books::{Books, CommandRecord, Input, Place, UsageRecord};
+use crate::invoice::document::InvoiceId;
 use crate::invoice::instant::Instant;
-use crate::invoice::keep::Contents;
 use crate::invoice::notice::Topic;
 use crate::invoice::usage::Malformed;
 use crate::persist::{CommitNo, Ledger, LedgerError, ShardId, Store, Token, Write};
@@ -41,6 +44,15 @@ pub struct World<S, U, N> {
     pub to: Destinations,
     pub health: Arc<Health>,
     pub pace: Pace,
+    pub group: Arc<dyn Group>,
+}
+
+/// What the consumer group is told, and knows, of how far shards have read. Only advice: nothing is read from there.
+pub trait Group: Send + Sync {
+    fn report(&self, shard: ShardId, next: Offset);
+
+    /// The position that was last told, if anybody remembers.
+    fn last_reported(&self, shard: ShardId) -> Option<Offset>;
 }
 
 /// How much a batch may hold, and how long the wheel waits for it.
@@ -98,25 +110,6 @@ impl From<NoticeError> for Stop {
     }
 }
 
-/// What a shard keeps of itself beside its books.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Standing {
-    schema: u32,
-    shards: u32,
-    positions: [u64; 5],
-    /// The fingerprint of the last record applied from each log: it tells the log from one that was made anew.
-    fingerprints: [Option<u64>; 5],
-    numbers: Numbers,
-    /// The commits whose notices may not be out yet.
-    outbox: (u64, u64),
-    directory: u64,
-    /// The last number of each shard's records that were sent to this one.
-    received: Vec<(u32, u64)>,
-    books: Contents,
-}
-
-const SCHEMA: u32 = 1;
-
 /// A shard at work.
 pub struct Wheel<S: Store, U: UsageLog, N> {
     world: Arc<World<S, U, N>>,
@@ -146,29 +139,37 @@ struct Decided {
     notices: Vec<publish::Notice>,
     forgets: Vec<String>,
     begun: Monotonic,
-}
-
-/// How far the notices are out, or why they aren't.
-#[derive(Clone, Debug)]
-enum Sent {
-    UpTo(u64),
-    Refused(String),
+    usage_position: u64,
 }
 
 impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     /// Takes a shard over: claims it, opens its books, and goes on where the last commit ended.
-    pub async fn open(world: Arc<World<S, U, N>>, territory: Territory, token: Token) -> Result<Wheel<S, U, N>, Stop> {
+    pub async fn open(
+        world: Arc<World<S, U, N>>,
+        territory: Territory,
+        token: Token,
+    ) -> Result<Wheel<S, U, N>, Stop> {
         let shard = territory.shard;
         world.health.set(shard, State::Opening);
         let mut ledger = world.store.ledger(shard);
         let claim = ledger.claim(token).await?;
         let standing = read_standing(claim.record.as_deref(), &territory)?;
+        if standing.is_none()
+            && let Some(read) = world.group.last_reported(shard).filter(|read| read.0 > 0)
+        {
+            return Err(Stop::Broken(format!(
+                "the ledger knows nothing of this shard, but the group has read its usage up to {read}: Redis has lost its data, or is another one. Bring back its append-only file; or, to read everything again from the logs, use another kafka.group and topics for webhooks that are empty"
+            )));
+        }
         let (books, directory) = open_books(&mut ledger, &world.settings, standing.as_ref()).await?;
-        let from = PerLog::from_fn(|log| standing.as_ref().map(|standing| Offset(standing.positions[log as usize])));
+        let from =
+            PerLog::from_fn(|log| standing.as_ref().map(|standing| Offset(standing.positions[log as usize])));
         let mut feed = world.usage.open(shard, from).await?;
         if let Some(standing) = &standing {
             check_fingerprints(&mut feed, standing).await?;
         }
+        let mut books = books;
+        books.count_for(move |entity| territory.is_home_of(entity.as_bytes()));
         let standing = standing.unwrap_or_else(|| Standing {
             schema: SCHEMA,
             shards: territory.shards,
@@ -230,7 +231,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             return Err(Stop::Broken(why.clone()));
         }
         let pace = self.world.pace;
-        let limits = Limits { records_max: pace.records_max, bytes_max: pace.bytes_max, wait_max: pace.wait_max };
+        let limits =
+            Limits { records_max: pace.records_max, bytes_max: pace.bytes_max, wait_max: pace.wait_max };
         let batch = self.feed.next(limits).await?;
         let is_idle = batch.is_empty();
         for record in batch.records() {
@@ -260,14 +262,15 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     // --- Records ------------------------------------------------------------------------------------------------------
 
     fn take(&mut self, record: &log::Record<'_>) -> Result<(), Stop> {
-        let at = Instant::from_parts(i128::from(record.appended_ms.div_euclid(1000)), nanos(record.appended_ms));
+        let at =
+            Instant::from_parts(i128::from(record.appended_ms.div_euclid(1000)), nanos(record.appended_ms));
         self.standing.fingerprints[record.log as usize] = Some(record.fingerprint());
         match record.log {
             LogName::Catalog => self.take_catalog(at, record),
             LogName::Commands => self.take_command(at, record, None),
             LogName::Usage => self.take_usage(at, record, None),
             LogName::Forwarded => self.take_forwarded(at, record)?,
-            LogName::Numbers => {}
+            LogName::Numbers => self.take_number(record)?,
         }
         self.gauges.records.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Ok(())
@@ -300,7 +303,10 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             place += 1;
             let key = notice.key.as_deref().unwrap_or_default();
             let is_own_business = key.starts_with(b"customer/") || key.starts_with(b"subscription/");
-            place <= known || notice.topic != Topic::BillingRejected || is_own_business || territory.is_home_of(key)
+            place <= known
+                || notice.topic != Topic::BillingRejected
+                || is_own_business
+                || territory.is_home_of(key)
         });
     }
 
@@ -325,7 +331,12 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             && let Some(home) = self.territory.home_of_usage(event, &self.books, &self.directory)
             && home != self.territory.shard
         {
-            let origin = Origin { topic: place.topic.to_owned(), partition: place.partition, offset: place.offset, at };
+            let origin = Origin {
+                topic: place.topic.to_owned(),
+                partition: place.partition,
+                offset: place.offset,
+                at,
+            };
             self.forward(home, LogName::Usage, record.key, record.value, &headers, &origin);
             return;
         }
@@ -410,17 +421,19 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     }
 
     fn take_forwarded(&mut self, at: Instant, record: &log::Record<'_>) -> Result<(), Stop> {
-        let origin = record.headers.get(ORIGIN_HEADER).and_then(|text| Origin::read(std::str::from_utf8(text).ok()?));
+        let origin =
+            record.headers.get(ORIGIN_HEADER).and_then(|text| Origin::read(std::str::from_utf8(text).ok()?));
         let number = record.headers.get(publish::OUTBOX_HEADER);
         let number = number.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
         let (Some((log, from, origin)), Some(number)) = (origin, number) else {
             return Err(Stop::Broken(format!(
                 "record {} of {} was not written by a shard",
-                record.offset, self.world.topics[LogName::Forwarded]
+                record.offset,
+                self.world.topics[LogName::Forwarded]
             )));
         };
         // A repeat, from a shard that was stopped in the middle of sending.
-        if !self.is_new_from(from, number) {
+        if !self.is_new_from(LogName::Forwarded, from, number) {
             return Ok(());
         }
         match log {
@@ -430,18 +443,71 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         Ok(())
     }
 
-    fn is_new_from(&mut self, from: u32, number: u64) -> bool {
-        match self.standing.received.iter_mut().find(|(shard, _)| *shard == from) {
-            Some((_, last)) if number <= *last => false,
-            Some((_, last)) => {
+    /// Whether a shard's record hasn't come before, by the number that its outbox gave it.
+    fn is_new_from(&mut self, log: LogName, from: u32, number: u64) -> bool {
+        let log = log as u8;
+        match self.standing.received.iter_mut().find(|(of, shard, _)| (*of, *shard) == (log, from)) {
+            Some((_, _, last)) if number <= *last => false,
+            Some((_, _, last)) => {
                 *last = number;
                 true
             }
             None => {
-                self.standing.received.push((from, number));
+                self.standing.received.push((log, from, number));
                 true
             }
         }
+    }
+
+    // --- Numbers ------------------------------------------------------------------------------------------------------
+
+    /// A number is asked for here, or one that was asked for has come.
+    fn take_number(&mut self, record: &log::Record<'_>) -> Result<(), Stop> {
+        let text: Option<NumberLetter> = record.value.and_then(|value| serde_json::from_slice(value).ok());
+        let number = record.headers.get(publish::OUTBOX_HEADER);
+        let number = number.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
+        let (Some(letter), Some(number)) = (text, number) else {
+            return Err(Stop::Broken(format!(
+                "record {} of {} was not written by a shard",
+                record.offset,
+                self.world.topics[LogName::Numbers]
+            )));
+        };
+        if !self.is_new_from(LogName::Numbers, letter.from, number) {
+            return Ok(());
+        }
+        match letter.count {
+            Some(count) => {
+                if let Some(invoice) = InvoiceId::parse(&letter.invoice) {
+                    self.books.take_number(invoice, count);
+                }
+            }
+            None => {
+                let count = self.books.next_number(&letter.entity);
+                self.send_number(ShardId(letter.from), &letter.invoice, &letter.entity, Some(count));
+            }
+        }
+        Ok(())
+    }
+
+    fn ask_for_numbers(&mut self) {
+        for request in self.books.take_number_requests() {
+            let home = self.territory.home_of(request.entity.as_bytes());
+            self.send_number(home, &request.invoice.to_string(), &request.entity, None);
+        }
+    }
+
+    fn send_number(&mut self, to: ShardId, invoice: &str, entity: &str, count: Option<u64>) {
+        let from = self.territory.shard.0;
+        let letter = NumberLetter { from, invoice: invoice.to_owned(), entity: entity.to_owned(), count };
+        let notice = publish::Notice {
+            topic: self.world.topics[LogName::Numbers].clone(),
+            partition: to.0,
+            key: Some(entity.as_bytes().to_vec()),
+            value: Some(serde_json::to_vec(&letter).expect("a letter is plain data")),
+            headers: vec![self.standing.numbers.next_other()],
+        };
+        self.decided_notices().push(notice);
     }
 
     fn decided_notices(&mut self) -> &mut Vec<publish::Notice> {
@@ -451,6 +517,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             notices: Vec::new(),
             forgets: Vec::new(),
             begun: Monotonic::now(),
+            usage_position: 0,
         });
         &mut decided.notices
     }
@@ -493,7 +560,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         }
         self.has_changed = false;
         let changes = self.books.take_changes();
-        let mut writes: Vec<Write> = changes.writes.into_iter().map(|(key, bytes)| Write { key, bytes }).collect();
+        let mut writes: Vec<Write> =
+            changes.writes.into_iter().map(|(key, bytes)| Write { key, bytes }).collect();
         let new_homes = self.directory.take_new();
         if !new_homes.is_empty() {
             writes.push(Write { key: format!("homes:{}", self.standing.directory), bytes: new_homes });
@@ -505,10 +573,15 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             notices: Vec::new(),
             forgets: Vec::new(),
             begun: Monotonic::now(),
+            usage_position: 0,
         });
+        decided.usage_position = self.standing.positions[LogName::Usage as usize];
         decided.forgets = changes.forgets;
         if !decided.notices.is_empty() {
-            writes.push(Write { key: format!("out:{}", decided.outbox), bytes: outbox::to_document(&decided.notices) });
+            writes.push(Write {
+                key: format!("out:{}", decided.outbox),
+                bytes: outbox::to_document(&decided.notices),
+            });
             self.standing.outbox.1 += 1;
         }
         let sent = self.sent_up_to();
@@ -530,9 +603,11 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     /// Waits for the commit under way; then its notices may go out, and what it made needless may go.
     async fn await_commit(&mut self) -> Result<(), Stop> {
         let Some((decided, committing)) = self.committing.take() else { return Ok(()) };
-        let (mut ledger, outcome) = committing.await.map_err(|error| Stop::Broken(format!("a commit ended in a panic: {error}")))?;
+        let (mut ledger, outcome) =
+            committing.await.map_err(|error| Stop::Broken(format!("a commit ended in a panic: {error}")))?;
         outcome?;
         self.commit = self.commit.next();
+        self.world.group.report(self.territory.shard, Offset(decided.usage_position));
         self.gauges.committed(decided.begun.elapsed());
         if !decided.notices.is_empty() {
             let _ = self.letters.send((decided.outbox, decided.notices));
@@ -545,6 +620,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     }
 
     fn address_notices(&mut self) {
+        self.ask_for_numbers();
         let notices = self.books.take_notices();
         if notices.is_empty() {
             return;
@@ -569,108 +645,6 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     }
 }
 
-/// Sends the notices of each commit in turn; what nobody answers for is sent again.
-async fn send_letters<N: NoticeLog>(
-    log: Arc<N>,
-    mut queue: mpsc::UnboundedReceiver<(u64, Vec<publish::Notice>)>,
-    report: watch::Sender<Sent>,
-) {
-    while let Some((number, notices)) = queue.recv().await {
-        let mut pause = Duration::from_millis(50);
-        loop {
-            match log.append(notices.clone()).await {
-                Ok(()) => break,
-                Err(NoticeError::Unavailable(why)) => {
-                    warn!(why, "Notices wait until somebody answers for them.");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(2));
-                }
-                Err(refused) => {
-                    let _ = report.send(Sent::Refused(refused.to_string()));
-                    return;
-                }
-            }
-        }
-        if report.send(Sent::UpTo(number + 1)).is_err() {
-            return;
-        }
-    }
-}
-
-fn read_standing(record: Option<&[u8]>, territory: &Territory) -> Result<Option<Standing>, Stop> {
-    let Some(record) = record else { return Ok(None) };
-    let standing: Standing = serde_json::from_slice(record)
-        .map_err(|error| Stop::Broken(format!("the shard's record can't be read ({error}): was it written by another version?")))?;
-    if standing.schema != SCHEMA {
-        return Err(Stop::Broken(format!("the shard's record has schema {}, this program knows {SCHEMA}", standing.schema)));
-    }
-    if standing.shards != territory.shards {
-        return Err(Stop::Broken(format!(
-            "the usage topic had {} partitions and has {}: the number can't change; create a topic with {} again, or start anew under another prefix",
-            standing.shards, territory.shards, standing.shards
-        )));
-    }
-    Ok(Some(standing))
-}
-
-async fn open_books<L: Ledger>(
-    ledger: &mut L,
-    settings: &Settings,
-    standing: Option<&Standing>,
-) -> Result<(Books, Directory), Stop> {
-    let mut directory = Directory::default();
-    let Some(standing) = standing else { return Ok((Books::kept(settings.clone()), directory)) };
-    let keys = Books::keys(&standing.books);
-    let documents = ledger.read(&keys).await?;
-    let books = Books::open(settings.clone(), &standing.books, keys.into_iter().zip(documents))
-        .map_err(|unreadable| Stop::Broken(unreadable.0))?;
-    let homes: Vec<String> = (0..standing.directory).map(|number| format!("homes:{number}")).collect();
-    for bytes in ledger.read(&homes).await? {
-        directory.put_back(&bytes.ok_or_else(|| Stop::Broken("a document of the directory is missing".to_owned()))?);
-    }
-    Ok((books, directory))
-}
-
-async fn check_fingerprints<F: Feed>(feed: &mut F, standing: &Standing) -> Result<(), Stop> {
-    for log in LogName::ALL {
-        let position = standing.positions[log as usize];
-        let (Some(known), Some(last)) = (standing.fingerprints[log as usize], position.checked_sub(1)) else { continue };
-        match feed.fingerprint(log, Offset(last)).await? {
-            Some(found) if found != known => {
-                return Err(Stop::Broken(format!(
-                    "the {log} log isn't the one that was read: the record before {position} is another; was the topic created anew?"
-                )));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// The notices that were committed and may not be out, without those that the topics hold.
-async fn pending_letters<L: Ledger, N: NoticeLog>(
-    ledger: &mut L,
-    standing: &Standing,
-    notices: &N,
-    territory: &Territory,
-) -> Result<Vec<(u64, Vec<publish::Notice>)>, Stop> {
-    let (first, next) = standing.outbox;
-    if first == next {
-        return Ok(Vec::new());
-    }
-    let published = notices.last(territory.shard).await?;
-    let keys: Vec<String> = (first..next).map(|number| format!("out:{number}")).collect();
-    let mut pending = Vec::new();
-    for (number, bytes) in (first..next).zip(ledger.read(&keys).await?) {
-        let bytes = bytes.ok_or_else(|| Stop::Broken(format!("document out:{number} is missing")))?;
-        let mut letters = outbox::from_document(&bytes)
-            .map_err(|error| Stop::Broken(format!("document out:{number} can't be read: {error}")))?;
-        letters.retain(|notice| notice.partition != territory.shard.0 || !outbox::is_out(notice, &published));
-        pending.push((number, letters));
-    }
-    Ok(pending)
-}
-
 fn nanos(ms: i64) -> u32 {
     (ms.rem_euclid(1000) * 1_000_000) as u32
 }
@@ -684,35 +658,4 @@ fn text_headers<'a>(record: &log::Record<'a>) -> Vec<(&'a str, &'a [u8])> {
         .into_iter()
         .filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value.unwrap_or_default())))
         .collect()
-}
-
-const ORIGIN_HEADER: &str = "graceline-origin";
-
-/// Where a record that was sent on stood first, and when it arrived there.
-struct Origin {
-    topic: String,
-    partition: u32,
-    offset: u64,
-    at: Instant,
-}
-
-impl Origin {
-    fn place(&self) -> Place<'_> {
-        Place { topic: &self.topic, partition: self.partition, offset: self.offset }
-    }
-
-    fn to_text(&self, log: LogName, from: ShardId) -> String {
-        format!("{log} {from} {} {} {} {}", self.partition, self.offset, self.at, self.topic)
-    }
-
-    fn read(text: &str) -> Option<(LogName, u32, Origin)> {
-        let mut parts = text.splitn(6, ' ');
-        let log = parts.next()?;
-        let log = LogName::ALL.into_iter().find(|name| name.as_str() == log)?;
-        let from = parts.next()?.parse().ok()?;
-        let partition = parts.next()?.parse().ok()?;
-        let offset = parts.next()?.parse().ok()?;
-        let at = Instant::parse_rfc3339(parts.next()?)?;
-        Some((log, from, Origin { topic: parts.next()?.to_owned(), partition, offset, at }))
-    }
 }

@@ -3,4 +3,5 @@
 mod contract;
 mod kept;
 mod live;
+mod schemas;
 mod tidy;

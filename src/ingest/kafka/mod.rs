@@ -13,6 +13,7 @@ mod feed;
 mod inbox;
 pub mod membership;
 pub(crate) mod probe;
+pub mod progress;
 mod reader;
 mod record;
 pub mod settings;

@@ -339,13 +339,14 @@ pub(super) async fn a_claim_loses_no_commit_of_a_busy_owner<W: World>(world: &W)
     for _ in 0..5 {
         let mut busy = owner(world, shard).await;
         let working = tokio::spawn(async move {
-            loop {
+            for _ in 0..20_000 {
                 let number = busy.at.next().to_string();
                 if let Err(error) = busy.commit(&number, &[("number", &number)]).await {
                     return (error, busy.at);
                 }
                 tokio::task::yield_now().await;
             }
+            panic!("nothing stops the former owner");
         });
         for _ in 0..20 {
             tokio::task::yield_now().await;

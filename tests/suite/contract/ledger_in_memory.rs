@@ -230,3 +230,17 @@ async fn the_same_writes_give_the_same_history() {
     }
     assert_eq!(histories[0], histories[1]);
 }
+
+#[tokio::test]
+async fn a_late_claim_takes_the_shard_from_whoever_has_it() {
+    let store = MemoryStore::new();
+    let mut late = store.ledger(SHARD);
+    store.fail_next(SHARD, Step::Claim, Fault::Late);
+    late.claim(Token(1)).await.unwrap_err();
+    let mut owner = owner(&store, 2).await;
+    owner.commit(CommitNo(0), b"1", &document("a", "1")).await.unwrap();
+    store.release();
+    assert_eq!(owner.commit(CommitNo(1), b"2", &[]).await, Err(LedgerError::Fenced));
+    assert_eq!(owner.claim(Token(3)).await.unwrap().previous, Some(Token(1)));
+    owner.commit(CommitNo(1), b"2", &[]).await.unwrap();
+}

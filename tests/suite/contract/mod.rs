@@ -4,5 +4,7 @@ mod ledger;
 mod ledger_in_memory;
 mod ledger_in_redis;
 mod redis_crashes;
+mod redis_health;
 mod redis_refusals;
 mod redis_server;
+mod redis_topologies;

@@ -1,8 +1,10 @@
 //! What a crash may do to Redis, and what it must not do to a shard.
 
-use super::ledger::{BreakableWorld, Owner, World, check_state, check_unavailable, owned, owner};
+use super::ledger::{
+    BreakableWorld, Owner, World, check_fenced, check_state, check_unavailable, owned, owner,
+};
 use super::ledger_in_redis::{OwnRedis, Redis, to};
-use super::redis_server::{Accident, Server};
+use super::redis_server::{Accident, Server, ask_text, eventually};
 use graceline::persist::redis::RedisStore;
 use graceline::persist::settings::RedisSettings;
 use graceline::persist::{CommitNo, Ledger, ShardId, Store, Token, Write};
@@ -61,7 +63,7 @@ async fn work(owner: &mut Owner<impl Ledger>, versions: &mut Versions, drawn: &m
         owner.at = owner.at.next();
         // What the record no longer names is forgotten, here as everywhere, after the commit that says so.
         versions.remove(&passing);
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             let old = format!("passing:{}", number - 1);
             owner.ledger.forget(&[old]).await.unwrap();
         }
@@ -122,6 +124,30 @@ async fn a_torn_log_never_parts_the_record_from_its_documents() {
     assert!(lost > RUNS * CRASHES, "the cuts reached into commits");
 }
 
+/// A log that ends anywhere in its last command comes back as the commit before, and goes on from there.
+#[tokio::test]
+async fn a_log_torn_at_any_byte_of_the_last_commit_is_without_all_of_it() {
+    let world = OwnRedis::new().await;
+    let shard = world.fresh_shard();
+    let mut first = owner(&world, shard).await;
+    first.commit("1", &[("a", "1"), ("b", "1")]).await.unwrap();
+    let before: usize = world.backup().await.iter().map(|(_, bytes)| bytes.len()).sum();
+    first.commit("2", &[("a", "2"), ("b", "2")]).await.unwrap();
+    let whole = world.backup().await;
+    let last_commit = whole.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() - before;
+    for torn in 1..=last_commit {
+        world.server.lock().await.kill();
+        world.server.lock().await.put_log_files(&whole);
+        cut(&world, torn as u64).await;
+        world.server.lock().await.start_again().await;
+        let (mut next, claim) = super::ledger::claimed(&world, shard).await;
+        assert_eq!(claim.commit, CommitNo(1), "torn by {torn} bytes");
+        next.commit("2", &[("b", "other")]).await.unwrap();
+        world.restart().await;
+        check_state(&world, shard, 2, "2", &[("a", "1"), ("b", "other")]).await;
+    }
+}
+
 /// Takes bytes off the end of the server's log, as a crash of the machine does.
 async fn cut(world: &OwnRedis, bytes: u64) {
     let path = world.server.lock().await.log_tail();
@@ -173,4 +199,33 @@ async fn a_call_that_is_dropped_voids_the_token() {
     let claim = owner.ledger.claim(Token(2)).await.unwrap();
     owner.at = claim.commit;
     owner.commit("next", &[]).await.unwrap();
+}
+
+/// The commit and the watch that guards the next one are two steps of the server: somebody may come in between.
+#[tokio::test]
+async fn an_owner_overtaken_right_after_its_commit_is_fenced_at_the_next() {
+    let world = OwnRedis::new().await;
+    let shard = world.fresh_shard();
+    let url = world.server.lock().await.url();
+    let direct = Redis::new(to(&url), Vec::new());
+    let mut older = owner(&world, shard).await;
+    world.proxy.next(Accident::PausedAfterExec);
+    let commit = async {
+        older.commit("1", &[("a", "1")]).await.unwrap();
+        older
+    };
+    let overtake = async {
+        eventually("the commit is there", async || {
+            let record = ask_text(&url, &["GET", &format!("graceline:{{{shard}}}:shard")]).await;
+            record.contains("\"commit\":1,").then_some(())
+        })
+        .await;
+        let newer = owner(&direct, shard).await;
+        world.proxy.resume();
+        newer
+    };
+    let (mut older, mut newer) = tokio::join!(commit, overtake);
+    check_fenced(older.commit("2", &[("a", "older 2")]).await);
+    newer.commit("2", &[("b", "newer 2")]).await.unwrap();
+    check_state(&world, shard, 2, "2", &[("a", "1"), ("b", "newer 2")]).await;
 }

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 /// A directory that is gone with its owner.
 pub(super) struct Dir(PathBuf);
@@ -53,14 +54,16 @@ pub(super) fn free_port() -> u16 {
 
 /// Waits for what a server is about to do. Only the world outside is waited for; the facts themselves never wait.
 pub(super) async fn eventually<T>(what: &str, mut found: impl AsyncFnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = found().await {
-            return found;
+    let waiting = async {
+        loop {
+            if let Some(found) = found().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        assert!(begun.elapsed() < Duration::from_secs(30), "waited in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(30), waiting).await;
+    waited.unwrap_or_else(|_| panic!("waited in vain: {what}"))
 }
 
 /// One `redis-server`.
@@ -108,7 +111,7 @@ impl Server {
             match try_ask(&url, &["INFO"]).await {
                 Ok(Value::BulkString(info)) => {
                     let info = String::from_utf8_lossy(&info);
-                    if info.contains("\nloading:0\r") {
+                    if !info.contains("\nloading:1\r") {
                         return info.contains(&own);
                     }
                 }
@@ -193,8 +196,11 @@ fn spawn(dir: &Path, port: u16, arguments: &[String]) -> Child {
     // A Sentinel keeps its state in a file that it is given first.
     let (config, options): (Vec<&String>, Vec<&String>) =
         arguments.iter().partition(|text| text.ends_with(".conf"));
-    command.args(config).arg("--port").arg(port.to_string()).arg("--dir").arg(dir);
-    command.arg("--logfile").arg(dir.join("log")).arg("--bind").arg("127.0.0.1").args(["--save", ""]);
+    command.args(&config).arg("--port").arg(port.to_string()).arg("--dir").arg(dir);
+    command.arg("--logfile").arg(dir.join("log")).arg("--bind").arg("127.0.0.1");
+    if config.is_empty() {
+        command.args(["--save", ""]);
+    }
     command.args(options).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     match command.spawn() {
         Ok(child) => child,
@@ -238,9 +244,20 @@ pub(super) async fn ask(url: &str, command: &[&str]) -> Value {
 }
 
 pub(super) async fn ask_text(url: &str, command: &[&str]) -> String {
-    match ask(url, command).await {
+    text(ask(url, command).await)
+}
+
+/// Whether the answer has this text in it; one that doesn't come hasn't.
+pub(super) async fn answers_with(url: &str, command: &[&str], part: &str) -> Option<()> {
+    let answer = try_ask(url, command).await.ok()?;
+    text(answer).contains(part).then_some(())
+}
+
+fn text(answer: Value) -> String {
+    match answer {
         Value::BulkString(bytes) => String::from_utf8(bytes).unwrap(),
         Value::SimpleString(text) => text,
+        Value::Okay => "OK".to_owned(),
         answer => format!("{answer:?}"),
     }
 }
@@ -258,12 +275,15 @@ pub(super) enum Accident {
     AnswerLost,
     /// The connection stays, and the answer never comes.
     Silence,
+    /// The request leaves up to its first `EXEC`, and what follows that only at the next `resume`.
+    PausedAfterExec,
 }
 
 /// A way to a server on which accidents happen.
 pub(super) struct Proxy {
     port: u16,
     next: Arc<AtomicU16>,
+    resumed: Arc<Notify>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -276,19 +296,24 @@ impl Proxy {
             }
         };
         let next = Arc::new(AtomicU16::new(Accident::None as u16));
-        let accidents = Arc::clone(&next);
+        let resumed = Arc::new(Notify::new());
+        let (accidents, resumes) = (Arc::clone(&next), Arc::clone(&resumed));
         let task = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server_port)).await else { continue };
-                tokio::spawn(carry(client, server, Arc::clone(&accidents)));
+                tokio::spawn(carry(client, server, Arc::clone(&accidents), Arc::clone(&resumes)));
             }
         });
-        Proxy { port, next, task }
+        Proxy { port, next, resumed, task }
     }
 
     pub(super) fn next(&self, accident: Accident) {
         self.next.store(accident as u16, Ordering::SeqCst);
+    }
+
+    pub(super) fn resume(&self) {
+        self.resumed.notify_one();
     }
 
     pub(super) fn url(&self) -> String {
@@ -302,7 +327,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn carry(client: TcpStream, server: TcpStream, accidents: Arc<AtomicU16>) {
+async fn carry(client: TcpStream, server: TcpStream, accidents: Arc<AtomicU16>, resumed: Arc<Notify>) {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
@@ -323,10 +348,20 @@ async fn carry(client: TcpStream, server: TcpStream, accidents: Arc<AtomicU16>) 
                 let _ = to_server.write_all(&bytes[..length / 2]).await;
                 return;
             }
-            if accident != Accident::None as u16 {
+            let mut request = &bytes[..length];
+            if accident == Accident::PausedAfterExec as u16 {
+                const EXEC: &[u8] = b"EXEC\r\n";
+                let end = request
+                    .windows(EXEC.len())
+                    .position(|bytes| bytes == EXEC)
+                    .expect("it ends a transaction");
+                let _ = to_server.write_all(&request[..end + EXEC.len()]).await;
+                resumed.notified().await;
+                request = &request[end + EXEC.len()..];
+            } else if accident != Accident::None as u16 {
                 here.store(accident, Ordering::SeqCst);
             }
-            if to_server.write_all(&bytes[..length]).await.is_err() {
+            if to_server.write_all(request).await.is_err() {
                 return;
             }
         }

@@ -23,7 +23,7 @@ const CRATES: [&str; 10] = [
 ];
 
 /// Parts of the standard library that only compute.
-const STD: [&str; 26] = [
+const STD: [&str; 27] = [
     "any",
     "array",
     "ascii",
@@ -49,8 +49,12 @@ const STD: [&str; 26] = [
     "slice",
     "str",
     "string",
+    "sync",
     "vec",
 ];
+
+/// Of `std::sync`, what is shared without ever waiting for another thread's next step.
+const SYNC: [&str; 4] = ["Arc", "LazyLock", "OnceLock", "Weak"];
 
 /// Files that may use the standard library's hash tables: those that never go through them in their order.
 const HASH_TABLES: [&str; 0] = [];
@@ -134,6 +138,7 @@ fn imports(file: &File, known: &[String]) -> Vec<Breach> {
             foreign.map(|part| format!("{head}::{part}")).collect()
         };
         let names = match head {
+            "sync" => outside(&SYNC),
             "std" | "core" | "alloc" => outside(&STD),
             "crate" => outside(&["catalog", "invoice"]),
             "super" if leaves_the_core(file, &tokens[at..]) => {
@@ -148,6 +153,7 @@ fn imports(file: &File, known: &[String]) -> Vec<Breach> {
 }
 
 /// The word at `at` if a path begins with it, or if it is imported whole: `tokio` in `tokio::spawn` and `use tokio`.
+/// `sync` counts wherever it stands in a path: what is behind it decides.
 fn head_of_path<'a>(tokens: &[Token<'a>], at: usize) -> Option<&'a str> {
     let Piece::Word(word) = tokens[at].piece else { return None };
     let before = at.checked_sub(1).map(|before| tokens[before].piece);
@@ -159,7 +165,7 @@ fn head_of_path<'a>(tokens: &[Token<'a>], at: usize) -> Option<&'a str> {
     };
     let leads_on = tokens.get(at + 1).is_some_and(|next| next.piece == Piece::Path);
     let is_imported = before == Some(Piece::Word("use"));
-    (!is_inside && (leads_on || is_imported)).then_some(word)
+    ((!is_inside || word == "sync") && leads_on || !is_inside && is_imported).then_some(word)
 }
 
 /// The names right behind `std::`: one, or those at the top of a group in braces.
@@ -277,6 +283,7 @@ mod tests {
 
     #[test]
     fn imports_of_the_core_pass() {
+        check_imports("use std::{sync::Arc, fmt};\nlet sync = std::sync::OnceLock::new(); run(sync);", &[]);
         check_imports(
             "use std::collections::BTreeMap;\nuse std::{fmt, mem::{self, take}};\nuse core::cmp::Ordering;",
             &[],
@@ -300,6 +307,8 @@ mod tests {
             "use std::{fmt, fs::{self, File}, io};",
             &["1: the core names std::fs", "1: the core names std::io"],
         );
+        check_imports("use std::sync::{Arc, Mutex};", &["1: the core names sync::Mutex"]);
+        check_imports("use std::{fmt, sync::mpsc};", &["1: the core names sync::mpsc"]);
         check_imports("use std::*;", &["1: the core names std::*"]);
         check_imports("\nlet now = ::std::time::SystemTime::now();", &["2: the core names std::time"]);
         check_imports("use crate::persist::Ledger;", &["1: the core names crate::persist"]);
