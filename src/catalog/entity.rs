@@ -93,7 +93,7 @@ impl Entity {
             _ => None,
         })?;
         Ok(Entity {
-            document_prefix: prefix.unwrap_or_else(|| default_prefix(&code)),
+            document_prefix: prefix.unwrap_or_else(|| code.to_uppercase()),
             code,
             name,
             zone,
@@ -107,11 +107,6 @@ impl Entity {
             late_pricing: late_pricing.unwrap_or(LatePricing::Increment),
         })
     }
-}
-
-/// R103: the code in upper case; the entity that needs no record says `INV`.
-fn default_prefix(code: &str) -> String {
-    if code == Entity::DEFAULT { "INV".to_owned() } else { code.to_uppercase() }
 }
 
 fn read_rules(place: &Place<'_>) -> Result<Vec<GraceRule>, Fault> {

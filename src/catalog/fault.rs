@@ -79,9 +79,7 @@ impl<'a> Place<'a> {
 
     /// Cents that aren't negative; absent counts as 0.
     pub fn cents(&self, name: &str) -> Result<i128, Fault> {
-        Ok(self
-            .optional(name, |value| value.as_integer().filter(|cents| (0..=CENTS_MAX).contains(cents)))?
-            .unwrap_or(0))
+        Ok(self.optional(name, |value| value.as_integer().filter(|cents| *cents >= 0))?.unwrap_or(0))
     }
 
     /// A list of codes, in its order.
@@ -96,9 +94,6 @@ impl<'a> Place<'a> {
         Ok(Some(codes))
     }
 }
-
-/// Prices in cents leave room for a period's worth of them in 128 bits.
-pub const CENTS_MAX: i128 = 1_000_000_000_000_000_000_000;
 
 fn as_code(value: &Json) -> Option<String> {
     value.as_text().filter(|text| !text.is_empty()).map(str::to_owned)

@@ -95,14 +95,14 @@ impl Rounding {
             return value;
         }
         let unit = 10i128.pow(dropped as u32);
-        let below = value.0.div_euclid(unit) * unit;
-        let rest = value.0 - below;
+        let rest = value.0.rem_euclid(unit);
+        let below = value.0.saturating_sub(rest);
         let up = match self.direction {
             Direction::Down => false,
             Direction::Up => rest > 0,
             Direction::HalfUp => rest * 2 > unit || (rest * 2 == unit && value.0 >= 0),
         };
-        Quantity(if up { below + unit } else { below })
+        Quantity(if up { below.saturating_add(unit) } else { below })
     }
 }
 

@@ -9,7 +9,7 @@ use super::books::{
 use super::calendar::Date;
 use super::grace;
 use super::instant::Instant;
-use super::notice::{Event, Notice, Topic};
+use super::notice::{Notice, Topic};
 use super::period::Anchor;
 use super::waiting::WaitingRecord;
 use crate::catalog::customer::{BillingTime, CustomerRecord, SubscriptionRecord};
@@ -280,22 +280,16 @@ impl Books {
         drafts
     }
 
-    /// Dates open drafts anew, and announces those whose document changed (R17, R33).
+    /// Dates open drafts anew, and has those announced whose document changed (R17, R33).
     fn follow(&mut self, before: BTreeMap<u32, u64>) {
-        let mut changed = Vec::new();
         for (number, digest) in before {
             if self.draft(number).is_none() {
                 continue;
             }
             self.redate(number);
-            let is_over = self.draft(number).is_some_and(|draft| draft.finalizes_at <= self.now);
-            if !is_over && self.shown_digest(number) != digest {
-                changed.push(number);
+            if self.shown_digest(number) != digest {
+                self.schedule(self.now, Due::Tell(number));
             }
-        }
-        changed.sort_by_cached_key(|number| self.order_of(*number));
-        for number in changed {
-            self.announce_draft(number, Event::Updated);
         }
     }
 
@@ -377,7 +371,7 @@ impl Books {
             .collect();
         for place in users {
             let state = &self.plans.get(place).thing;
-            let charges: Vec<(u16, u8)> =
+            let charges: Vec<(u32, u8)> =
                 state.prices.lines.iter().map(|line| (line.number, line.generation)).collect();
             let prices = self.price_list(state.prices.plan.clone(), &charges);
             self.set_prices(place, prices);
@@ -411,7 +405,7 @@ impl Books {
         let mut charges = Vec::with_capacity(plan.charges.len());
         for charge in &plan.charges {
             charges.push(known(charge).unwrap_or((state.next_charge, state.generation)));
-            state.next_charge += u16::from(known(charge).is_none());
+            state.next_charge += u32::from(known(charge).is_none());
         }
         let prices = self.price_list(plan, &charges);
         let is_wider = prices.plan.charges.iter().any(|charge| !before.plan.prices(&charge.metric));
@@ -428,7 +422,7 @@ impl Books {
     }
 
     /// Puts a plan and its metrics together; `charges` are the charges' numbers and generations.
-    fn price_list(&self, plan: Arc<Plan>, charges: &[(u16, u8)]) -> PriceList {
+    fn price_list(&self, plan: Arc<Plan>, charges: &[(u32, u8)]) -> PriceList {
         let lines = plan.charges.iter().zip(charges).map(|(charge, (number, generation))| {
             let metric_number = self.metrics.find(&charge.metric).expect("a plan's metrics are there");
             let metric = self.metrics.get(metric_number).thing.clone();
@@ -616,19 +610,6 @@ impl Books {
         for held in ahead {
             self.refuse_ahead(held);
         }
-    }
-
-    /// The order in which invoices are told of at one instant (R13).
-    pub(super) fn order_of(&self, number: u32) -> (Box<str>, Option<Instant>, Option<Box<str>>, bool, u32) {
-        let bill = &self.bills[number];
-        let found = self.window_of(bill);
-        (
-            self.customers.get(bill.customer).external_id.clone(),
-            found.map(|(_, window)| window.period.from),
-            found.map(|(subscription, _)| subscription.external_id.clone()),
-            !matches!(bill.kind, super::books::BillKind::Opening { .. }),
-            number,
-        )
     }
 
     pub(super) fn money_mut(&mut self, customer: u32) -> &mut Money {

@@ -15,9 +15,9 @@ use crate::catalog::plan::FreePart;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LineKey {
     /// The charge's lasting number within its plan.
-    pub charge: u16,
+    pub charge: u32,
     /// 0 for the default bucket, else the filter's place, counted from 1.
-    pub filter: u16,
+    pub filter: u32,
     pub group: Group,
 }
 
@@ -134,7 +134,7 @@ impl Bucket {
             extra.precise_cents.0 = extra.precise_cents.0.saturating_add(usage.precise_cents.0);
         }
         if let (Some(free), Some(before)) = (free, before) {
-            let added = Quantity(self.plain_value().0 - before.0);
+            let added = Quantity(self.plain_value().0.saturating_sub(before.0));
             self.extra.get_or_insert_default().free.pass(added, free);
         }
     }
@@ -252,14 +252,14 @@ impl FreeUse {
             self.is_over = true;
             return;
         }
-        let room = free.amount.map(|all| Quantity(all.0 - self.amount.0));
+        let room = free.amount.map(|all| Quantity(all.0.saturating_sub(self.amount.0)));
         match room {
             Some(room) if amount > room => {
-                self.amount.0 += room.0;
+                self.amount.0 = self.amount.0.saturating_add(room.0);
                 self.is_over = true;
             }
             _ => {
-                self.amount.0 += amount.0;
+                self.amount.0 = self.amount.0.saturating_add(amount.0);
                 self.events += 1;
                 self.is_over =
                     room == Some(amount) || free.events.is_some_and(|events| self.events >= events);
@@ -307,7 +307,7 @@ impl Buckets {
     }
 
     /// The groups that usage has opened on one line, in their order.
-    pub fn groups(&self, charge: u16, filter: u16) -> impl Iterator<Item = &Bucket> {
+    pub fn groups(&self, charge: u32, filter: u32) -> impl Iterator<Item = &Bucket> {
         self.0.iter().filter(move |bucket| bucket.key.charge == charge && bucket.key.filter == filter)
     }
 

@@ -66,10 +66,10 @@ pub(super) enum Owner<'a> {
     Subscription(u32),
     /// More than one subscription could be meant.
     Several,
-    /// Nobody yet: the name it is parked under, and whose id it holds meanwhile.
+    /// Nobody yet: the name it is parked under, and whether that is a customer's.
     Nobody {
-        name: Cow<'a, str>,
-        scope: Cow<'a, str>,
+        name: &'a str,
+        is_customer: bool,
     },
 }
 
@@ -139,22 +139,22 @@ impl Books {
             }
             return Fate::Rejected(Refusal::TooLate);
         }
-        let scope: &str = match &owner {
-            Owner::Subscription(number) => &self.subscriptions.get(*number).external_id,
-            Owner::Nobody { scope, .. } => scope,
+        let hash = match &owner {
+            Owner::Subscription(number) => {
+                hash_in(&self.subscriptions.get(*number).external_id, event, record.place)
+            }
+            Owner::Nobody { name, is_customer: false } => hash_in(name, event, record.place),
+            Owner::Nobody { name, is_customer: true } => of_customer(hash_in(name, event, record.place)),
             Owner::Several => return Fate::Rejected(Refusal::UnknownSubscription),
         };
-        let hash = hash_in(scope, event, record.place);
         if let Some(fate) = self.fate_by_id(hash, event) {
             return fate;
         }
+        let hold = || hold(&checked, hash, record);
         match owner {
-            Owner::Subscription(number) => {
-                let scope = self.subscriptions.get(number).external_id.clone();
-                self.bill(number, &checked, hash, &|| hold(&checked, hash, &scope, record))
-            }
-            Owner::Nobody { name, scope } => {
-                self.park(&name, hold(&checked, hash, &scope, record));
+            Owner::Subscription(number) => self.bill(number, &checked, hash, &hold),
+            Owner::Nobody { name, .. } => {
+                self.park(name, hold());
                 Fate::Parked
             }
             Owner::Several => unreachable!("several subscriptions were refused above"),
@@ -220,7 +220,7 @@ impl Books {
         match &event.whose {
             Whose::Subscription(name) => match self.subscriptions.find(name) {
                 Some(number) => Owner::Subscription(number),
-                None => Owner::Nobody { name: Cow::Borrowed(name), scope: Cow::Borrowed(name) },
+                None => Owner::Nobody { name, is_customer: false },
             },
             Whose::Customer(name) => self.owner_by_customer(name, &event.code, happened_at),
             Whose::Either(name) => match self.subscriptions.find(name) {
@@ -242,10 +242,7 @@ impl Books {
         match (fitting.next(), fitting.next()) {
             (Some(number), None) => Owner::Subscription(number),
             (Some(_), Some(_)) => Owner::Several,
-            (None, _) => Owner::Nobody {
-                name: Cow::Borrowed(name),
-                scope: Cow::Owned(format!("{CUSTOMER_MARK}{name}")),
-            },
+            (None, _) => Owner::Nobody { name, is_customer: true },
         }
     }
 
@@ -422,8 +419,10 @@ impl Books {
     }
 }
 
-/// Tells the names of customers apart from those of subscriptions where ids are held.
-const CUSTOMER_MARK: char = '\u{0}';
+/// Ids that a customer's name holds meanwhile are kept apart from those of a subscription of that name.
+fn of_customer(hash: u64) -> u64 {
+    !hash
+}
 
 pub(super) fn short(content: u64) -> u32 {
     (content >> 32) as u32

@@ -119,8 +119,13 @@ pub struct Books {
 pub enum Due {
     ParkingOver(u64),
     Begin(u32),
-    PeriodEnd { subscription: u32, ordinal: u32 },
+    PeriodEnd {
+        subscription: u32,
+        ordinal: u32,
+    },
     Finalize(u32),
+    /// A draft was changed by a record; unless that finalizes it, it is told now.
+    Tell(u32),
     Refresh(u32),
     WillBeDue(u32),
     Overdue(u32),
@@ -263,7 +268,7 @@ impl<T: Named> Roster<T> {
 
 /// A plan as it stands, and how its charges are counted: one that is taken out and comes again is a new one.
 pub struct PlanState {
-    pub next_charge: u16,
+    pub next_charge: u32,
     /// How many times charges have been added since the plan was new.
     pub generation: u8,
     pub prices: Arc<PriceList>,
@@ -290,7 +295,7 @@ pub struct Sources {
 /// The charge at the same place of the plan.
 #[derive(Clone, Debug)]
 pub struct PricedCharge {
-    pub number: u16,
+    pub number: u32,
     pub metric: Arc<Metric>,
     pub metric_number: u32,
     /// The plan's generation that brought the charge.
@@ -400,7 +405,7 @@ pub struct Window {
     pub plan: u32,
     pub usage: Buckets,
     pub bill: Option<u32>,
-    pub advance: Option<Advance>,
+    pub advance: Advance,
     /// Late usage that this window's invoice carries, period by period.
     pub carries: Vec<Carried>,
     pub sealed: Option<Box<Sealing>>,
@@ -425,13 +430,23 @@ impl Window {
     }
 }
 
-/// A base fee that stands on an earlier invoice, as it was planned then.
+/// How a period was planned when it started, and whether its base fee was billed then (R73).
 #[derive(Clone, Copy, Debug)]
 pub struct Advance {
     pub to: Instant,
     pub end: End,
-    /// What was billed, once the invoice that has it is sealed.
-    pub sealed_cents: Option<i128>,
+    pub prepaid: Prepaid,
+}
+
+/// What is paid of a period's base fee before its own invoice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prepaid {
+    /// Nothing: the plan wasn't paid in advance when it could have been.
+    Nothing,
+    /// As the draft that was made when the period started says, if the plan is paid in advance.
+    OnDraft,
+    /// These cents, on an invoice that is sealed, or that somebody else made.
+    Cents(i128),
 }
 
 /// What is kept of a finalized period as long as late usage of it could come.
@@ -470,8 +485,6 @@ pub struct Held {
     pub arrived_at: Instant,
     pub happened_at: Instant,
     pub id_hash: u64,
-    /// Whose id it holds: a subscription's external id, or a customer's under a mark.
-    pub scope: String,
     pub key: Option<Vec<u8>>,
     pub value: Vec<u8>,
     pub headers: Vec<(String, Vec<u8>)>,
@@ -563,6 +576,8 @@ pub enum News {
 
 pub struct Sealed {
     pub document: Document,
+    /// When it is to be told that the invoice will be due; the setting of its finalization counts (R48).
+    pub will_be_due_at: Option<Instant>,
     pub awaits: Option<Box<AwaitsNumber>>,
     pub used: Used,
     /// Credits that were bought, to be added to the wallet when the invoice is paid.
@@ -680,6 +695,13 @@ impl Books {
 
     pub(super) fn schedule(&mut self, at: Instant, due: Due) {
         self.deadlines.push(Reverse((at, due)));
+    }
+
+    /// Behind the end of time no period ends, for none could follow.
+    pub(super) fn schedule_end(&mut self, subscription: u32, ordinal: u32, at: Instant) {
+        if at < Instant::MAX {
+            self.schedule(at, Due::PeriodEnd { subscription, ordinal });
+        }
     }
 
     /// The first instant whose usage isn't too late now.

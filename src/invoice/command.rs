@@ -129,7 +129,7 @@ impl Books {
             "wallet.top_up" => {
                 let credits = order.positive_cents("credits_cents")?;
                 let customer = self.known_customer(order)?;
-                self.money_mut(customer).wallet += credits;
+                self.money_mut(customer).top_up(credits);
             }
             "credit_note.create" => {
                 let cents = order.positive_cents("amount_cents")?;
@@ -261,7 +261,7 @@ impl Books {
         let tariff = charge.tariff_at(filter);
         let group = name.group_among(&tariff.group_keys)?;
         let is_repriceable = !matches!(tariff.price, Price::Percentage { .. } | Price::Dynamic);
-        Ok((LineKey { charge: prices.lines[place].number, filter: filter as u16, group }, is_repriceable))
+        Ok((LineKey { charge: prices.lines[place].number, filter: filter as u32, group }, is_repriceable))
     }
 
     fn cancel_event(&mut self, order: &Order<'_>) -> Result<(), Reason> {
@@ -334,7 +334,7 @@ impl Books {
         let credits = if is_paid { sealed.credits.take() } else { None };
         let customer = self.bills[number].customer;
         if let Some(credits) = credits {
-            self.money_mut(customer).wallet += credits;
+            self.money_mut(customer).top_up(credits);
         }
         self.announce_cleared(number, Event::PaymentStatusUpdated, was_overdue);
         Ok(())

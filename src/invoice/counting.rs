@@ -23,7 +23,7 @@ fn lines<'a>(
             let tariff = charge.tariff_at(filter);
             let group = group_of(tariff, checked.event);
             (
-                LineKey { charge: priced.number, filter: filter as u16, group },
+                LineKey { charge: priced.number, filter: filter as u32, group },
                 charge,
                 tariff,
                 priced.generation,

@@ -93,11 +93,11 @@ pub struct Amounts {
 
 impl Amounts {
     pub fn excluding_taxes(&self) -> i128 {
-        self.fees - self.coupons
+        self.fees.saturating_sub(self.coupons)
     }
 
     pub fn including_taxes(&self) -> i128 {
-        self.excluding_taxes() + self.taxes
+        self.excluding_taxes().saturating_add(self.taxes)
     }
 
     /// What is to be paid; never less than nothing (R62).

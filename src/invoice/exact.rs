@@ -101,6 +101,11 @@ impl Exact {
     }
 }
 
+/// Adds amounts up. What doesn't fit 128 bits stays at their end.
+pub fn add_up(amounts: impl IntoIterator<Item = i128>) -> i128 {
+    amounts.into_iter().fold(0, i128::saturating_add)
+}
+
 impl From<Quantity> for Exact {
     fn from(quantity: Quantity) -> Exact {
         if quantity.0 % Quantity::ONE.0 == 0 {

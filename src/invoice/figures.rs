@@ -2,10 +2,10 @@
 
 use super::aggregate::{Bucket, Buckets, LineKey};
 use super::books::{
-    Advance, Bill, BillKind, Books, Edit, PriceList, PricedCharge, Sealing, Stage, Subscription, Window,
+    Bill, BillKind, Books, Edit, Prepaid, PriceList, PricedCharge, Stage, Subscription, Window,
 };
 use super::document::{Amounts, Document, Fee, FeeType, Figures, InvoiceType, Payment, Status, write_fees};
-use super::exact::{Exact, percent};
+use super::exact::{Exact, add_up, percent};
 use super::grace;
 use super::instant::Instant;
 use super::period::{Period, Share};
@@ -83,7 +83,7 @@ impl Amount {
     }
 
     fn minus(&self, other: &Amount) -> Amount {
-        Amount { cents: self.cents - other.cents, precise: self.precise.minus(&other.precise) }
+        Amount { cents: self.cents.saturating_sub(other.cents), precise: self.precise.minus(&other.precise) }
     }
 }
 
@@ -103,7 +103,7 @@ impl Basis<'_> {
         let tariffs =
             std::iter::once(&charge.tariff).chain(charge.filters.iter().map(|filter| &filter.tariff));
         for (filter, tariff) in tariffs.enumerate() {
-            for key in self.keys(priced.number, filter as u16, tariff) {
+            for key in self.keys(priced.number, filter as u32, tariff) {
                 let line = self.line(key, tariff, priced);
                 if line.units.0 != 0 || line.cents != 0 || line.events > 0 || line.is_edited {
                     lines.push(line);
@@ -112,14 +112,14 @@ impl Basis<'_> {
         }
         let minimum = (charge.minimum_cents > 0).then(|| {
             let least = Exact::whole(charge.minimum_cents).times(&Exact::of_share(self.share));
-            let billed: i128 = lines.iter().map(|line| line.cents).sum();
+            let billed = add_up(lines.iter().map(|line| line.cents));
             lifted(&least, billed, self.exponent)
         });
         ChargeFees { lines, minimum }
     }
 
     /// The lines of one tariff: the single one, or one for each group that usage or an edit has opened.
-    fn keys(&self, charge: u16, filter: u16, tariff: &Tariff) -> Vec<LineKey> {
+    fn keys(&self, charge: u32, filter: u32, tariff: &Tariff) -> Vec<LineKey> {
         if tariff.group_keys.is_empty() {
             return vec![LineKey { charge, filter, group: None }];
         }
@@ -172,10 +172,10 @@ impl Basis<'_> {
             return None;
         }
         let least = Exact::whole(plan.commitment_cents).times(&Exact::of_share(self.share));
-        let lines: i128 = charges.iter().flat_map(|fees| &fees.lines).map(|line| line.cents).sum();
-        let minimums: i128 =
-            charges.iter().filter_map(|fees| fees.minimum.as_ref()).map(|amount| amount.cents).sum();
-        Some(lifted(&least, self.base_fee_cents + lines + minimums, self.exponent))
+        let lines = charges.iter().flat_map(|fees| &fees.lines).map(|line| line.cents);
+        let minimums = charges.iter().filter_map(|fees| fees.minimum.as_ref()).map(|amount| amount.cents);
+        let billed = add_up([self.base_fee_cents].into_iter().chain(lines).chain(minimums));
+        Some(lifted(&least, billed, self.exponent))
     }
 
     fn minimum_fee(&self, charge: &Charge, priced: &PricedCharge, amount: &Amount) -> Option<Fee> {
@@ -239,7 +239,7 @@ impl Basis<'_> {
 
 /// What is missing to `least`; nothing if it is reached.
 fn lifted(least: &Exact, billed: i128, exponent: u32) -> Amount {
-    Amount::plain((least.rounded() - billed).max(0), exponent)
+    Amount::plain(least.rounded().saturating_sub(billed).max(0), exponent)
 }
 
 fn difference(with: Option<&Amount>, without: Option<&Amount>) -> Option<Amount> {
@@ -249,13 +249,18 @@ fn difference(with: Option<&Amount>, without: Option<&Amount>) -> Option<Amount>
 impl Line {
     fn minus(&self, other: Option<&Line>) -> Line {
         let Some(other) = other else {
-            return Line { key: self.key.clone(), display_name: None, precise: self.precise.clone(), ..*self };
+            return Line {
+                key: self.key.clone(),
+                display_name: None,
+                precise: self.precise.clone(),
+                ..*self
+            };
         };
         Line {
             key: self.key.clone(),
-            units: Quantity(self.units.0 - other.units.0),
+            units: Quantity(self.units.0.saturating_sub(other.units.0)),
             events: self.events - other.events,
-            cents: self.cents - other.cents,
+            cents: self.cents.saturating_sub(other.cents),
             precise: self.precise.minus(&other.precise),
             is_edited: false,
             display_name: None,
@@ -270,7 +275,7 @@ fn line_fee(
     line: &Line,
     period: (Instant, Instant),
 ) -> Fee {
-    let filter = (line.key.filter > 0).then(|| &charge.filters[usize::from(line.key.filter) - 1]);
+    let filter = (line.key.filter > 0).then(|| &charge.filters[line.key.filter as usize - 1]);
     let tariff = filter.map_or(&charge.tariff, |filter| &filter.tariff);
     let named = line.display_name.clone().or_else(|| filter.and_then(|filter| filter.display_name.clone()));
     let grouped_by = line.key.group.as_ref().map(|values| {
@@ -306,7 +311,7 @@ impl Books {
 
     /// Writes fees down and adds them up; `coupons` cents are shared out over them before tax (R80, R81).
     pub(super) fn figures(&self, bill: &Bill, fees: &[Fee], coupons: i128) -> Figures {
-        let sum: i128 = fees.iter().map(|fee| fee.amount_cents).sum();
+        let sum = add_up(fees.iter().map(|fee| fee.amount_cents));
         let rate = match bill.kind {
             BillKind::Credit => Exact::zero(),
             _ => percent(&self.tax_rate(bill.customer)),
@@ -316,10 +321,10 @@ impl Books {
         } else {
             let kept = match coupons {
                 0 => Exact::whole(1),
-                _ => Exact::whole(sum - coupons).divided_by(&Exact::whole(sum)),
+                _ => Exact::whole(sum.saturating_sub(coupons)).divided_by(&Exact::whole(sum)),
             };
             let rate = rate.times(&kept);
-            fees.iter().map(|fee| Exact::whole(fee.amount_cents).times(&rate).rounded()).sum()
+            add_up(fees.iter().map(|fee| Exact::whole(fee.amount_cents).times(&rate).rounded()))
         };
         let amounts = Amounts { fees: sum, coupons, taxes, ..Amounts::default() };
         Figures { fees: write_fees(fees), amounts }
@@ -357,16 +362,12 @@ impl Books {
 
     fn period_fees(&self, bill: &Bill, subscription: &Subscription, window: &Window) -> Vec<Fee> {
         let basis = self.basis(bill.customer, window, bill.edits());
-        let mut fees: Vec<Fee> = self.own_base_fee(bill.customer, window).into_iter().collect();
+        let mut fees: Vec<Fee> = self.own_base_fee(bill.customer, window).0.into_iter().collect();
         let next = subscription.window(window.ordinal + 1);
         fees.extend(next.and_then(|next| self.advance_fee(bill.customer, next)));
         fees.extend(basis.fees());
-        for original in &subscription.windows {
-            if let Some(sealing) =
-                original.sealed.as_deref().filter(|sealing| sealing.carrier == Some(window.ordinal))
-            {
-                fees.extend(late_fees(original, sealing));
-            }
+        for original in subscription.originals_on(window) {
+            fees.extend(late_fees(original));
         }
         fees
     }
@@ -387,39 +388,51 @@ impl Books {
             period: &window.period,
             to: window.to,
             share,
-            base_fee_cents: base_fee(&prices.plan, share, exponent).cents,
+            base_fee_cents: self.own_base_fee(customer, window).1,
             exponent,
         }
     }
 
-    /// The base fee that stands on the window's own invoice: in arrears, or what a cut changes of one paid in advance.
-    fn own_base_fee(&self, customer: u32, window: &Window) -> Option<Fee> {
+    /// The base fee that stands on the window's own invoice, in arrears or as what a cut changes of one paid in advance;
+    /// and what all invoices together bill of it.
+    fn own_base_fee(&self, customer: u32, window: &Window) -> (Option<Fee>, i128) {
         let plan = &self.prices_of(window.plan).plan;
         let exponent = self.exponent_of(customer, plan);
         let share = window.period.share(plan.interval, window.end, self.zone_of(customer));
         let used = base_fee(plan, share, exponent);
         let period = (window.period.from, window.to);
-        let Some(advance) = &window.advance else { return subscription_fee(plan, &used, period) };
-        if plan.pay_in_advance && (advance.to, advance.end) == (window.to, window.end) {
+        let Some(prepaid) = self.prepaid_cents(customer, window) else {
+            return (subscription_fee(plan, &used, period), used.cents);
+        };
+        let is_as_planned = (window.advance.to, window.advance.end) == (window.to, window.end);
+        if plan.amount_cents == 0 || (plan.pay_in_advance && is_as_planned) {
+            return (None, prepaid);
+        }
+        (subscription_fee(plan, &used.minus(&Amount::plain(prepaid, exponent)), period), used.cents)
+    }
+
+    /// The fee of a window that is billed before it runs, on the draft that was made when it started.
+    fn advance_fee(&self, customer: u32, window: &Window) -> Option<Fee> {
+        let plan = &self.prices_of(window.plan).plan;
+        if !plan.pay_in_advance || window.advance.prepaid != Prepaid::OnDraft {
             return None;
         }
-        let billed = Amount::plain(self.billed_in_advance(customer, window, advance), exponent);
-        subscription_fee(plan, &used.minus(&billed), period)
-    }
-
-    /// The fee of a window that is billed before it runs, on the invoice that is made when it starts.
-    fn advance_fee(&self, customer: u32, window: &Window) -> Option<Fee> {
-        let advance = window.advance.as_ref()?;
-        let plan = &self.prices_of(window.plan).plan;
         let exponent = self.exponent_of(customer, plan);
-        let share = window.period.share(plan.interval, advance.end, self.zone_of(customer));
-        subscription_fee(plan, &base_fee(plan, share, exponent), (window.period.from, advance.to))
+        let share = window.period.share(plan.interval, window.advance.end, self.zone_of(customer));
+        subscription_fee(plan, &base_fee(plan, share, exponent), (window.period.from, window.advance.to))
     }
 
-    pub(super) fn billed_in_advance(&self, customer: u32, window: &Window, advance: &Advance) -> i128 {
-        advance
-            .sealed_cents
-            .unwrap_or_else(|| self.advance_fee(customer, window).map_or(0, |fee| fee.amount_cents))
+    /// What is paid of a window's base fee before its own invoice; `None` if it was never to be paid in advance.
+    pub(super) fn prepaid_cents(&self, customer: u32, window: &Window) -> Option<i128> {
+        match window.advance.prepaid {
+            Prepaid::Nothing => None,
+            Prepaid::Cents(cents) => Some(cents),
+            Prepaid::OnDraft => self
+                .prices_of(window.plan)
+                .plan
+                .pay_in_advance
+                .then(|| self.advance_fee(customer, window).map_or(0, |fee| fee.amount_cents)),
+        }
     }
 
     /// The document of an invoice that isn't sealed, as everything stands now.
@@ -478,7 +491,8 @@ impl Books {
 }
 
 /// What late usage adds to a sealed period, at the prices it was sealed with.
-fn late_fees(window: &Window, sealing: &Sealing) -> Vec<Fee> {
+fn late_fees(window: &Window) -> Vec<Fee> {
+    let sealing = window.sealed.as_deref().expect("late usage is of a sealed period");
     let Some(with_late) = &sealing.with_late else { return Vec::new() };
     let basis = |usage| Basis {
         prices: &sealing.prices,
@@ -494,6 +508,20 @@ fn late_fees(window: &Window, sealing: &Sealing) -> Vec<Fee> {
 }
 
 impl Subscription {
+    /// The periods whose late usage a window's invoice bills as increments, oldest first (R70).
+    pub fn originals_on(&self, carrier: &Window) -> Vec<&Window> {
+        let of = |from: Instant| {
+            self.windows.get(self.windows.partition_point(|window| window.period.from < from))
+        };
+        let is_carried = |window: &&Window| {
+            window.sealed.as_ref().is_some_and(|sealing| sealing.carrier == Some(carrier.ordinal))
+        };
+        let mut originals: Vec<&Window> =
+            carrier.carries.iter().filter_map(|carried| of(carried.from)).filter(is_carried).collect();
+        originals.sort_by_key(|window| window.period.from);
+        originals
+    }
+
     pub fn window(&self, ordinal: u32) -> Option<&Window> {
         let first = self.windows.front()?.ordinal;
         self.windows.get(ordinal.checked_sub(first)? as usize)
@@ -523,8 +551,8 @@ impl Bill {
 
     /// The period on the invoice's face: an opening invoice names the one it bills in advance.
     fn shown_period(&self, window: &Window) -> (Instant, Instant) {
-        let to = match (self.kind, &window.advance) {
-            (BillKind::Opening { .. }, Some(advance)) => advance.to,
+        let to = match self.kind {
+            BillKind::Opening { .. } => window.advance.to,
             _ => window.to,
         };
         (window.period.from, to)

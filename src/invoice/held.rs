@@ -7,13 +7,12 @@ use super::books::{Held, UsageRecord};
 use super::usage::{EventId, UsageEvent, Value, Whose};
 
 /// Keeps an event, and the record it came in: it may still be refused.
-pub(super) fn hold(checked: &Checked<'_>, id_hash: u64, scope: &str, record: &UsageRecord<'_>) -> Held {
+pub(super) fn hold(checked: &Checked<'_>, id_hash: u64, record: &UsageRecord<'_>) -> Held {
     Held {
         event: checked.event.to_owned_event(),
         arrived_at: checked.arrived_at,
         happened_at: checked.happened_at,
         id_hash,
-        scope: scope.to_owned(),
         key: record.key.map(<[u8]>::to_vec),
         value: record.value.to_vec(),
         headers: record.headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect(),

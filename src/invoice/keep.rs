@@ -585,17 +585,18 @@ impl Books {
 
     /// Deadlines follow from what was kept.
     fn schedule_everything(&mut self) {
-        let mut found = Vec::new();
+        let (mut found, mut ends) = (Vec::new(), Vec::new());
         for number in 0..self.subscriptions.len() as u32 {
             let subscription = self.subscriptions.get(number);
             if subscription.life == Life::NotBegun || subscription.wants_opening {
                 found.push((subscription.anchor.started_at, Due::Begin(number)));
             }
-            for window in
-                subscription.windows.iter().filter(|window| window.bill.is_none() && !window.is_sealed())
-            {
-                found.push((window.to, Due::PeriodEnd { subscription: number, ordinal: window.ordinal }));
-            }
+            let open =
+                subscription.windows.iter().filter(|window| window.bill.is_none() && !window.is_sealed());
+            ends.extend(open.map(|window| (number, window.ordinal, window.to)));
+        }
+        for (number, ordinal, to) in ends {
+            self.schedule_end(number, ordinal, to);
         }
         for number in &self.drafts {
             let draft = self.draft(*number).expect("a draft is a draft");

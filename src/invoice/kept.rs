@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use super::aggregate::{Bucket, Buckets, Extra, FreeUse, Group, LineKey, Total, Weighed};
 use super::books::{
     Advance, Carried, Coupon, CouponValue, Customer, Era, Held, Kept, Life, MetricUse, Money, PlanChange,
-    PriceList, Sealing, Subscription, Unbillable, UnbillableKey, Window,
+    Prepaid, PriceList, Sealing, Subscription, Unbillable, UnbillableKey, Window,
 };
 use super::calendar::Date;
 use super::document::Object;
@@ -100,7 +100,7 @@ impl ShelfText {
 pub(super) struct PlanText {
     #[serde(flatten)]
     pub shelf: ShelfText,
-    pub next_charge: u16,
+    pub next_charge: u32,
     pub generation: u8,
     pub prices: u32,
 }
@@ -110,7 +110,7 @@ pub(super) struct PricesText {
     pub plan: String,
     pub metrics: Vec<String>,
     /// Of each charge its number, its metric's, and the generation that brought it.
-    pub lines: Vec<(u16, u32, u8)>,
+    pub lines: Vec<(u32, u32, u8)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -328,8 +328,7 @@ struct WindowText {
     end: EndText,
     plan: u32,
     bill: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    advance: Option<(Instant, EndText, Option<i128>)>,
+    advance: (Instant, EndText, PrepaidText),
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     carries: Vec<CarriedText>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -354,6 +353,25 @@ fn read_end(text: EndText) -> End {
         (1, Some(at)) => End::PlanChange(at),
         (2, Some(at)) => End::Termination(at),
         _ => End::Boundary,
+    }
+}
+
+/// What is paid in advance: nothing, whatever the draft says, or so many cents.
+type PrepaidText = (u8, i128);
+
+fn prepaid_text(prepaid: Prepaid) -> PrepaidText {
+    match prepaid {
+        Prepaid::Nothing => (0, 0),
+        Prepaid::OnDraft => (1, 0),
+        Prepaid::Cents(cents) => (2, cents),
+    }
+}
+
+fn read_prepaid(text: PrepaidText) -> Prepaid {
+    match text {
+        (2, cents) => Prepaid::Cents(cents),
+        (1, _) => Prepaid::OnDraft,
+        _ => Prepaid::Nothing,
     }
 }
 
@@ -471,7 +489,7 @@ impl WindowText {
             end: end_text(window.end),
             plan: window.plan,
             bill: window.bill,
-            advance: window.advance.map(|advance| (advance.to, end_text(advance.end), advance.sealed_cents)),
+            advance: (window.advance.to, end_text(window.advance.end), prepaid_text(window.advance.prepaid)),
             carries: window.carries.iter().map(CarriedText::of).collect(),
             sealed: window.sealed.as_deref().map(SealingText::of),
             fresh: window.fresh.iter().map(HeldText::of).collect(),
@@ -497,11 +515,11 @@ impl WindowText {
             plan: self.plan,
             usage: Buckets::default(),
             bill: self.bill,
-            advance: self.advance.map(|(to, end, sealed_cents)| Advance {
-                to,
-                end: read_end(end),
-                sealed_cents,
-            }),
+            advance: Advance {
+                to: self.advance.0,
+                end: read_end(self.advance.1),
+                prepaid: read_prepaid(self.advance.2),
+            },
             carries: self.carries.into_iter().map(CarriedText::read).collect(),
             sealed,
             fresh: self.fresh.into_iter().map(HeldText::read).collect(),
@@ -557,8 +575,8 @@ impl UsageText {
 /// Charge, filter, group, events, total, and what only some charges need.
 #[derive(Serialize, Deserialize)]
 struct BucketText(
-    u16,
-    u16,
+    u32,
+    u32,
     Option<Vec<Option<String>>>,
     u64,
     TotalText,
@@ -643,7 +661,6 @@ pub(super) struct HeldText {
     arrived_at: Instant,
     happened_at: Instant,
     id: u64,
-    scope: String,
     key: Option<BytesText>,
     value: BytesText,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -686,7 +703,6 @@ impl HeldText {
             arrived_at: held.arrived_at,
             happened_at: held.happened_at,
             id: held.id_hash,
-            scope: held.scope.clone(),
             key: held.key.as_deref().map(BytesText::of),
             value: BytesText::of(&held.value),
             headers: held.headers.iter().map(|(name, value)| (name.clone(), BytesText::of(value))).collect(),
@@ -700,7 +716,6 @@ impl HeldText {
             arrived_at: self.arrived_at,
             happened_at: self.happened_at,
             id_hash: self.id,
-            scope: self.scope,
             key: self.key.map(BytesText::read),
             value: self.value.read(),
             headers: self.headers.into_iter().map(|(name, value)| (name, value.read())).collect(),

@@ -36,6 +36,8 @@ pub(super) struct BillText<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     credits: Option<i128>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    will_be_due_at: Option<Instant>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     awaits: Option<AwaitsText>,
 }
 
@@ -76,7 +78,7 @@ struct DraftText {
 
 /// Charge, filter, group; units, amount, name.
 #[derive(Serialize, Deserialize)]
-struct EditText(u16, u16, Option<Vec<Option<String>>>, Option<Quantity>, Option<i128>, Option<String>);
+struct EditText(u32, u32, Option<Vec<Option<String>>>, Option<Quantity>, Option<i128>, Option<String>);
 
 #[derive(Serialize, Deserialize)]
 struct UsedText {
@@ -104,6 +106,7 @@ impl BillText<'_> {
             invoice: None,
             used: None,
             credits: None,
+            will_be_due_at: None,
             awaits: None,
         };
         match &bill.stage {
@@ -116,6 +119,7 @@ impl BillText<'_> {
                 let is_used = !coupons.is_empty() || !credit_notes.is_empty() || wallet != 0;
                 text.used = is_used.then_some(UsedText { coupons, credit_notes, wallet });
                 text.credits = sealed.credits;
+                text.will_be_due_at = sealed.will_be_due_at;
                 text.awaits = sealed.awaits.as_deref().map(AwaitsText::of);
             }
         }
@@ -141,6 +145,7 @@ impl BillText<'_> {
                 };
                 Stage::Sealed(Box::new(Sealed {
                     document,
+                    will_be_due_at: self.will_be_due_at,
                     awaits,
                     used: used.unwrap_or_default(),
                     credits: self.credits,

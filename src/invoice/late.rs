@@ -100,7 +100,7 @@ impl Carried {
                 Reading::Quantity(value) => value.0,
                 _ => Quantity::ONE.0,
             };
-            units.0 += value * i128::from(sign);
+            units.0 = units.0.saturating_add(value * i128::from(sign));
         }
     }
 

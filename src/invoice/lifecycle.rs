@@ -7,13 +7,13 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::books::{
-    AwaitsNumber, Bill, BillKind, Books, Draft, Due, News, NumberRequest, Sealed, Sealing, Stage,
+    AwaitsNumber, Bill, BillKind, Books, Draft, Due, News, NumberRequest, Prepaid, Sealed, Sealing, Stage,
     UnbillableKey, Used,
 };
 use super::calendar::Date;
 use super::digest::{digest_of, invoice_id, last_invoice_of};
 use super::document::{Document, Figures, InvoiceType, Payment, Reason, Status};
-use super::figures::base_fee;
+use super::exact::add_up;
 use super::grace;
 use super::instant::Instant;
 use super::notice::{Event, Notice};
@@ -78,9 +78,11 @@ impl Books {
             }
             Due::PeriodEnd { subscription, ordinal } => of_window(subscription, Some(ordinal), None),
             Due::Unbillable(number, from) => of_window(number, None, Some(from)),
-            Due::Finalize(number) | Due::Refresh(number) | Due::WillBeDue(number) | Due::Overdue(number) => {
-                self.bill_turn(number, due)
-            }
+            Due::Finalize(number)
+            | Due::Tell(number)
+            | Due::Refresh(number)
+            | Due::WillBeDue(number)
+            | Due::Overdue(number) => self.bill_turn(number, due),
         }
     }
 
@@ -114,6 +116,11 @@ impl Books {
             Due::Finalize(number) => {
                 if self.draft(number).is_some_and(|draft| draft.finalizes_at <= self.now) {
                     self.finalize(number);
+                }
+            }
+            Due::Tell(number) => {
+                if self.draft(number).is_some() {
+                    self.announce_draft(number, Event::Updated);
                 }
             }
             Due::Refresh(number) => {
@@ -343,7 +350,7 @@ impl Books {
         let bill = &self.bills[number];
         let finalizes_at = self.draft(number).expect("only a draft can be finalized").finalizes_at;
         let fees = self.fees(bill);
-        let sum: i128 = fees.iter().map(|fee| fee.amount_cents).sum();
+        let sum = add_up(fees.iter().map(|fee| fee.amount_cents));
         let entity = self.entity_of(bill.customer).clone();
         let was_draft = bill.version > 0;
         if sum == 0 && !entity.finalizes_zero_amounts && bill.is_of_subscription() {
@@ -403,7 +410,7 @@ impl Books {
         let below = document.figures.amounts.including_taxes();
         if below < 0 {
             let customer = self.bills[number].customer;
-            self.money_mut(customer).credit_notes.push(-below);
+            self.money_mut(customer).credit_notes.push(below.saturating_neg());
         }
     }
 
@@ -439,7 +446,13 @@ impl Books {
     fn file(&mut self, number: u32, document: Document, used: Used, credits: Option<i128>) {
         self.seal_usage(number);
         self.drafts.remove(&number);
-        self.bills[number].stage = Stage::Sealed(Box::new(Sealed { document, awaits: None, used, credits }));
+        self.bills[number].stage = Stage::Sealed(Box::new(Sealed {
+            will_be_due_at: self.will_be_due_at(&document),
+            document,
+            awaits: None,
+            used,
+            credits,
+        }));
     }
 
     fn seal_usage(&mut self, number: u32) {
@@ -449,13 +462,14 @@ impl Books {
                 let sealing = self.sealing(customer, subscription, ordinal);
                 self.seal_advance(customer, subscription, ordinal + 1);
                 let entry = self.subscriptions.get_mut(subscription);
-                for window in &mut entry.windows {
-                    if let Some(sealed) =
-                        window.sealed.as_deref_mut().filter(|sealed| sealed.carrier == Some(ordinal))
-                    {
-                        sealed.carrier = None;
-                        sealed.billed = sealed.with_late.take().unwrap_or_default();
-                    }
+                let carrier = entry.window(ordinal).expect("an invoice has its window until it is sealed");
+                let originals: Vec<u32> =
+                    entry.originals_on(carrier).iter().map(|window| window.ordinal).collect();
+                for original in originals {
+                    let window = entry.window_mut(original).expect("it was just seen");
+                    let sealed = window.sealed.as_deref_mut().expect("late usage is of a sealed period");
+                    sealed.carrier = None;
+                    sealed.billed = sealed.with_late.take().unwrap_or_default();
                 }
                 let window = entry.window_mut(ordinal).expect("an invoice has its window until it is sealed");
                 window.usage = Default::default();
@@ -470,14 +484,12 @@ impl Books {
 
     pub(super) fn sealing(&self, customer: u32, subscription: u32, ordinal: u32) -> Sealing {
         let window = self.subscriptions.get(subscription).window(ordinal).expect("an invoice has its window");
-        let prices = self.prices_of(window.plan).clone();
-        let exponent = self.exponent_of(customer, &prices.plan);
-        let share = window.period.share(prices.plan.interval, window.end, self.zone_of(customer));
+        let basis = self.basis(customer, window, None);
         Sealing {
-            base_fee_cents: base_fee(&prices.plan, share, exponent).cents,
-            prices,
-            exponent,
-            share,
+            prices: self.prices_of(window.plan).clone(),
+            exponent: basis.exponent,
+            share: basis.share,
+            base_fee_cents: basis.base_fee_cents,
             billed: window.usage.clone(),
             with_late: None,
             carrier: None,
@@ -487,28 +499,32 @@ impl Books {
     /// A base fee that was billed in advance stays as it is from now on.
     fn seal_advance(&mut self, customer: u32, subscription: u32, ordinal: u32) {
         let Some(window) = self.subscriptions.get(subscription).window(ordinal) else { return };
-        let Some(advance) = &window.advance else { return };
-        let cents = self.billed_in_advance(customer, window, advance);
+        let prepaid = self.prepaid_cents(customer, window).map_or(Prepaid::Nothing, Prepaid::Cents);
         let window =
             self.subscriptions.get_mut(subscription).window_mut(ordinal).expect("the window is there");
-        window.advance.as_mut().expect("the advance is there").sealed_cents = Some(cents);
+        window.advance.prepaid = prepaid;
     }
 
-    /// When an unpaid invoice is to be announced, and when it is overdue (R46, R48).
+    /// When it is to be told that an invoice will be due, if ever (R48).
+    fn will_be_due_at(&self, document: &Document) -> Option<Instant> {
+        let (due, days) = (document.payment_due_date?, self.settings.will_be_due_days?);
+        let at = due.plus_days(-i64::from(days)).midnight(document.zone);
+        (at > self.now).then_some(at)
+    }
+
+    /// When it is told that an unpaid invoice will be due, and when it is overdue (R46, R48).
     pub(super) fn schedule_payment(&mut self, number: u32) {
-        let document = &self.sealed(number).expect("only a sealed invoice is due").document;
+        let sealed = self.sealed(number).expect("only a sealed invoice is due");
+        let (document, will_be_due_at) = (&sealed.document, sealed.will_be_due_at);
         let Some(due) = document.payment_due_date else { return };
-        let zone = document.zone;
         if document.payment == Payment::Succeeded {
             return;
         }
-        self.schedule(due.plus_days(1).midnight(zone), Due::Overdue(number));
-        if let Some(days) = self.settings.will_be_due_days {
-            let at = due.plus_days(-i64::from(days)).midnight(zone);
-            // What is over has been done, also when the books are opened again.
-            if at > self.now {
-                self.schedule(at, Due::WillBeDue(number));
-            }
+        let overdue_at = due.plus_days(1).midnight(document.zone);
+        self.schedule(overdue_at, Due::Overdue(number));
+        // What is over has been done when the books are opened again.
+        if let Some(at) = will_be_due_at.filter(|at| *at > self.now) {
+            self.schedule(at, Due::WillBeDue(number));
         }
     }
 

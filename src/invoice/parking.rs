@@ -134,7 +134,7 @@ impl Books {
             arrived_at: held.arrived_at,
         };
         let known = if hash == held.id_hash { None } else { self.leave_customers_id(&held, hash) };
-        let again = || Held { id_hash: hash, scope: scope.to_string(), ..held.clone() };
+        let again = || Held { id_hash: hash, ..held.clone() };
         let fate = known.unwrap_or_else(|| self.bill(owner, &checked, hash, &again));
         match fate {
             Fate::Rejected(reason) => self.refuse_parked(held, reason),

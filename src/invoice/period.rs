@@ -83,20 +83,30 @@ impl Period {
         Period::build(anchor, interval, self.from, self.dates.from, self.whole_from == self.from, zone)
     }
 
-    /// A period of an exact interval further on, the last one that starts no later than `at`.
-    pub fn leap(&self, anchor: &Anchor, length: Span, at: Instant) -> Period {
+    /// This period or a later one that starts no later than `at`, not long before it: boundaries needn't be gone through
+    /// one by one from the start.
+    pub fn near(&self, anchor: &Anchor, interval: Interval, at: Instant, zone: Tz) -> Period {
+        if let Interval::Exact(length) = interval {
+            return self.exact_at(anchor, length, at);
+        }
+        // A day or two, so that no zone can make the boundary come after `at`.
+        let date = Date::of(at, zone).plus_days(-2);
+        if date <= self.dates.boundary {
+            return *self;
+        }
+        let start = date_before(anchor, interval, next_date(anchor, interval, date));
+        Period::build(anchor, interval, start.midnight(zone), start, true, zone)
+    }
+
+    fn exact_at(&self, anchor: &Anchor, length: Span, at: Instant) -> Period {
         let count =
             (i128::from(at.0) - i128::from(anchor.started_at.0)).div_euclid(i128::from(length.0)).max(0);
         let from = Instant((i128::from(anchor.started_at.0) + count * i128::from(length.0)) as i64);
         if from <= self.from {
             return *self;
         }
-        Period {
-            from,
-            boundary: next_exact(anchor.started_at, length, from),
-            whole_from: from,
-            dates: self.dates,
-        }
+        let boundary = next_exact(anchor.started_at, length, from);
+        Period { from, boundary, whole_from: from, dates: self.dates }
     }
 
     fn build(
@@ -118,8 +128,9 @@ impl Period {
             };
         }
         let mut boundary = next_date(anchor, interval, date);
-        // A boundary that isn't after the start (a skipped day, a zone far to the east) is passed over.
-        while boundary.midnight(zone) <= from {
+        // A boundary that isn't after the start (a skipped day, a zone far to the east) is passed over. Behind the end of
+        // time there is none.
+        while boundary.midnight(zone) <= from && from < Instant::MAX {
             boundary = next_date(anchor, interval, boundary);
         }
         let whole_date = date_before(anchor, interval, boundary);

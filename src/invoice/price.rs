@@ -44,7 +44,8 @@ pub fn price(price: &Price, usage: &Usage<'_>, currency_exponent: u32) -> Exact 
         Price::Percentage { rate, fixed_amount, .. } => {
             let free = usage.extra.map(|extra| extra.free).unwrap_or_default();
             let above = units.minus(&free.amount.into()).at_least_zero();
-            let fixed = Exact::whole(i128::from(usage.events - free.events)).times(&(*fixed_amount).into());
+            let fixed = Exact::whole(i128::from(usage.events.saturating_sub(free.events)))
+                .times(&(*fixed_amount).into());
             above.times(&percent(&(*rate).into())).plus(&fixed)
         }
         Price::Dynamic => {

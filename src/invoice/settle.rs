@@ -4,7 +4,7 @@
 
 use super::books::{Books, Coupon, CouponValue, Money, Used};
 use super::document::{Fee, Figures, InvoiceType};
-use super::exact::{Exact, percent};
+use super::exact::{Exact, add_up, percent};
 
 impl Books {
     /// The figures of an invoice that is being finalized, and what it used up.
@@ -15,7 +15,7 @@ impl Books {
         if bill.invoice_type() != InvoiceType::Subscription {
             return (self.figures(bill, fees, 0), used);
         }
-        let sum: i128 = fees.iter().map(|fee| fee.amount_cents).sum();
+        let sum = add_up(fees.iter().map(|fee| fee.amount_cents));
         if let Some(money) = self.customers.get_mut(customer).money.as_deref_mut() {
             used.coupons = money.use_coupons(sum);
         }
@@ -66,15 +66,20 @@ impl Money {
         used
     }
 
+    pub fn top_up(&mut self, cents: i128) {
+        self.wallet = self.wallet.saturating_add(cents);
+    }
+
     /// Gives back what a voided invoice had used.
     pub fn give_back(&mut self, used: &Used) {
         for (place, cents) in &used.coupons {
             self.coupons[*place].give_back(*cents);
         }
         for (place, cents) in &used.credit_notes {
-            self.credit_notes[*place] += cents;
+            let note = &mut self.credit_notes[*place];
+            *note = note.saturating_add(*cents);
         }
-        self.wallet += used.wallet;
+        self.top_up(used.wallet);
     }
 }
 

@@ -1,11 +1,10 @@
 //! A subscription's periods as they open, are cut short, and follow each other.
 
-use super::books::{Advance, BillKind, Books, Due, Era, Held, Life, PlanChange, Stage, Subscription, Window};
+use super::books::{Advance, BillKind, Books, Era, Held, Life, PlanChange, Prepaid, Subscription, Window};
 use super::digest::invoice_id;
 use super::figures::base_fee;
-use super::instant::Instant;
+use super::instant::{Instant, Span};
 use super::period::{End, Period};
-use crate::catalog::plan::Interval;
 
 impl Books {
     /// The start of a subscription: its first period runs, and its opening invoice is made.
@@ -39,51 +38,44 @@ impl Books {
             return;
         }
         let interval = self.prices_of(plan).plan.interval;
-        let mut period = Period::first(&anchor, interval, zone);
-        self.subscriptions.get_mut(number).eras.push(Era { first: period, plan, zone });
-        if let Interval::Exact(length) = interval {
-            period = period.leap(&anchor, length, horizon.minus(length));
-        }
-        let mut is_first = period.from == anchor.started_at;
+        let first = Period::first(&anchor, interval, zone);
+        self.subscriptions.get_mut(number).eras.push(Era { first, plan, zone });
+        let mut period = first.near(&anchor, interval, horizon.minus(Span(1)), zone);
         loop {
             let (to, end) = self.subscriptions.get(number).bounds(&period);
             if to >= horizon {
                 self.push_window(number, period, plan);
-                self.plan_advance(number, is_first);
             }
-            is_first = false;
             let is_over = matches!(end, End::Termination(_)) || to > self.now;
-            if is_over {
+            if is_over || to == Instant::MAX {
                 break;
             }
             period = period.following(&anchor, interval, zone);
         }
-        if self.subscriptions.get(number).windows.is_empty() {
+        let Some(oldest) = self.subscriptions.get(number).windows.front() else {
             self.subscriptions.get_mut(number).life = Life::Ended;
-        }
+            return;
+        };
+        let prepaid = self.first_prepaid(number, oldest);
+        let subscription = self.subscriptions.get_mut(number);
+        subscription.wants_opening = prepaid == Prepaid::OnDraft;
+        subscription.windows.front_mut().expect("it was just seen").advance.prepaid = prepaid;
         self.place_ahead(number);
     }
 
-    /// Says where the base fee of a new window of a plan paid in advance stands.
-    fn plan_advance(&mut self, number: u32, opens_subscription: bool) {
+    /// What is paid of the first window before its own invoice: the opening invoice bills it, if there is one. An imported
+    /// subscription's base fee up to here was billed elsewhere, as it was planned (R37).
+    fn first_prepaid(&self, number: u32, window: &Window) -> Prepaid {
         let subscription = self.subscriptions.get(number);
-        let window = subscription.windows.back().expect("a window was just opened");
-        let prices = self.prices_of(window.plan);
-        if !prices.plan.pay_in_advance {
-            return;
+        let plan = &self.prices_of(window.plan).plan;
+        if !plan.pay_in_advance {
+            return Prepaid::Nothing;
         }
-        let is_alone = subscription.windows.len() == 1;
-        // An imported subscription's base fee up to here was billed elsewhere, as it was planned.
-        let sealed_cents = (is_alone && !opens_subscription).then(|| {
-            let share =
-                window.period.share(prices.plan.interval, window.end, self.zone_of(subscription.customer));
-            let exponent = self.exponent_of(subscription.customer, &prices.plan);
-            base_fee(&prices.plan, share, exponent).cents
-        });
-        let advance = Advance { to: window.to, end: window.end, sealed_cents };
-        let subscription = self.subscriptions.get_mut(number);
-        subscription.wants_opening |= is_alone && opens_subscription;
-        subscription.windows.back_mut().expect("a window was just opened").advance = Some(advance);
+        if window.period.from == subscription.anchor.started_at {
+            return Prepaid::OnDraft;
+        }
+        let share = window.period.share(plan.interval, window.end, self.zone_of(subscription.customer));
+        Prepaid::Cents(base_fee(plan, share, self.exponent_of(subscription.customer, plan)).cents)
     }
 
     fn push_window(&mut self, number: u32, period: Period, plan: u32) {
@@ -99,12 +91,12 @@ impl Books {
             plan,
             usage: Default::default(),
             bill: None,
-            advance: None,
+            advance: Advance { to, end, prepaid: Prepaid::OnDraft },
             carries: Vec::new(),
             sealed: None,
             fresh: Vec::new(),
         });
-        self.schedule(to, Due::PeriodEnd { subscription: number, ordinal });
+        self.schedule_end(number, ordinal, to);
     }
 
     /// Opens what follows the last window, or ends the subscription with it.
@@ -133,7 +125,6 @@ impl Books {
         }
         subscription.note_era(period, plan, zone);
         self.push_window(number, period, plan);
-        self.plan_advance(number, false);
         self.place_ahead(number);
     }
 
@@ -205,7 +196,7 @@ impl Books {
         if (last.to, last.end) != (to, end) {
             (last.to, last.end) = (to, end);
             let ordinal = last.ordinal;
-            self.schedule(to, Due::PeriodEnd { subscription: number, ordinal });
+            self.schedule_end(number, ordinal, to);
         }
         self.place_ahead(number);
     }
@@ -223,18 +214,13 @@ impl Books {
         (last.period, last.plan) = (period, change.plan);
         let fresh = std::mem::take(&mut last.fresh);
         last.usage = Default::default();
-        let (ordinal, is_first) = (last.ordinal, last.period.from == anchor.started_at);
+        let ordinal = last.ordinal;
         subscription.note_era(period, change.plan, zone);
         let (to, end) = subscription.bounds(&period);
-        self.schedule(to, Due::PeriodEnd { subscription: number, ordinal });
-        let last = self.subscriptions.get_mut(number).windows.back_mut().expect("the window is there");
+        let last = subscription.windows.back_mut().expect("a running subscription has a window");
         (last.to, last.end) = (to, end);
-        if !self.advance_is_sealed(number, ordinal) {
-            self.subscriptions.get_mut(number).windows.back_mut().expect("the window is there").advance =
-                None;
-            self.plan_advance(number, is_first);
-            self.subscriptions.get_mut(number).wants_opening = false;
-        }
+        (last.advance.to, last.advance.end) = (to, end);
+        self.schedule_end(number, ordinal, to);
         for held in fresh {
             self.count_held(number, ordinal, held);
         }
@@ -246,20 +232,6 @@ impl Books {
         self.bill_of
             .get(&invoice_id(&subscription.external_id, subscription.anchor.started_at, true))
             .copied()
-    }
-
-    fn advance_is_sealed(&self, number: u32, ordinal: u32) -> bool {
-        let subscription = self.subscriptions.get(number);
-        let earlier = ordinal.checked_sub(1).and_then(|before| subscription.window(before));
-        let window = subscription.window(ordinal).expect("the window is there");
-        let carrier = match earlier {
-            Some(earlier) => earlier.bill,
-            None => self.opening_of(number).filter(|_| window.period.from == subscription.anchor.started_at),
-        };
-        match carrier {
-            Some(bill) => matches!(self.bills[bill].stage, Stage::Sealed(_)),
-            None => earlier.is_none(),
-        }
     }
 }
 
@@ -279,7 +251,9 @@ impl Subscription {
 
     /// The window whose period contains that instant.
     pub fn holder(&self, at: Instant) -> Option<u32> {
-        self.windows.iter().rev().find(|window| window.contains(at)).map(|window| window.ordinal)
+        let behind = self.windows.partition_point(|window| window.period.from <= at);
+        let window = self.windows.get(behind.checked_sub(1)?)?;
+        window.contains(at).then_some(window.ordinal)
     }
 
     pub fn has_ended(&self, now: Instant) -> bool {
@@ -313,7 +287,7 @@ impl Books {
     /// The bounds of the period of a subscription that contains an instant, however long ago.
     pub(super) fn period_at(&self, number: u32, at: Instant) -> Option<(Instant, Instant)> {
         let subscription = self.subscriptions.get(number);
-        if let Some(window) = subscription.windows.iter().find(|window| window.contains(at)) {
+        if let Some(window) = subscription.holder(at).and_then(|ordinal| subscription.window(ordinal)) {
             return Some((window.period.from, window.to));
         }
         let place = subscription.eras.iter().rposition(|era| era.first.from <= at)?;
@@ -323,10 +297,7 @@ impl Books {
             return None;
         }
         let interval = self.prices_of(era.plan).plan.interval;
-        let mut period = era.first;
-        if let Interval::Exact(length) = interval {
-            period = period.leap(&subscription.anchor, length, at);
-        }
+        let mut period = era.first.near(&subscription.anchor, interval, at, era.zone);
         while period.boundary <= at {
             period = period.following(&subscription.anchor, interval, era.zone);
         }
