@@ -55,7 +55,7 @@ impl Sources {
         sources
     }
 
-    fn read_file(&mut self, name: &str, text: &str) {
+    pub(super) fn read_file(&mut self, name: &str, text: &str) {
         let (table, errors) = DeTable::parse_recoverable(text);
         for error in &errors {
             // The error's own text would quote the line, and with it perhaps a password.
@@ -71,7 +71,7 @@ impl Sources {
         self.problems.push(Problem { key: String::new(), origin: Origin::File { name, line }, wanted });
     }
 
-    fn read_environment(&mut self, env: impl Iterator<Item = (String, String)>) {
+    pub(super) fn read_environment(&mut self, env: impl Iterator<Item = (String, String)>) {
         let mut ours: Vec<(String, String)> = env.filter(|(name, _)| name.starts_with(PREFIX)).collect();
         ours.sort();
         for (name, value) in ours {
