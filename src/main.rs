@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use graceline::config::Config;
-use graceline::console::simulate::{self, BadLine, SimulateError};
 use graceline::console::dev::Dev;
+use graceline::console::simulate::{self, BadLine, SimulateError};
 use graceline::console::{demo, http, run};
 use graceline::invoice::instant::Instant;
 use graceline::persist::redis::RedisStore;
@@ -50,7 +50,8 @@ enum Command {
 }
 
 fn read_instant(text: &str) -> Result<Instant, String> {
-    Instant::parse_rfc3339(text).ok_or_else(|| "an RFC 3339 instant is wanted, such as 2023-02-01T00:00:00Z".to_owned())
+    Instant::parse_rfc3339(text)
+        .ok_or_else(|| "an RFC 3339 instant is wanted, such as 2023-02-01T00:00:00Z".to_owned())
 }
 
 fn main() -> ExitCode {

@@ -137,7 +137,10 @@ mod tests {
 
     #[test]
     fn what_has_no_fixed_length_is_not_read() {
-        for text in ["", "P", "PT", "P1Y", "P1M", "P1.5D", "-P1D", "P-1D", "+P1D", "P1DT", "3D", "P1H", "PT1D", "p1d", "P1D "] {
+        for text in [
+            "", "P", "PT", "P1Y", "P1M", "P1.5D", "-P1D", "P-1D", "+P1D", "P1DT", "3D", "P1H", "PT1D", "p1d",
+            "P1D ",
+        ] {
             assert_eq!(Duration::parse(text), None, "{text}");
         }
         assert_eq!(Duration::parse("P9999999999D"), None);

@@ -45,7 +45,11 @@ impl<'a> Place<'a> {
     }
 
     /// The member read by `read`; `None` if it is absent or null.
-    pub fn optional<T>(&self, name: &str, read: impl FnOnce(&'a Json) -> Option<T>) -> Result<Option<T>, Fault> {
+    pub fn optional<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&'a Json) -> Option<T>,
+    ) -> Result<Option<T>, Fault> {
         match self.json.get(name) {
             None => Ok(None),
             Some(value) => read(value).map(Some).ok_or_else(|| self.fault(name)),
@@ -75,7 +79,9 @@ impl<'a> Place<'a> {
 
     /// Cents that aren't negative; absent counts as 0.
     pub fn cents(&self, name: &str) -> Result<i128, Fault> {
-        Ok(self.optional(name, |value| value.as_integer().filter(|cents| (0..=CENTS_MAX).contains(cents)))?.unwrap_or(0))
+        Ok(self
+            .optional(name, |value| value.as_integer().filter(|cents| (0..=CENTS_MAX).contains(cents)))?
+            .unwrap_or(0))
     }
 
     /// A list of codes, in its order.
@@ -83,7 +89,9 @@ impl<'a> Place<'a> {
         let Some(items) = self.optional(name, Json::as_list)? else { return Ok(None) };
         let mut codes = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
-            codes.push(as_code(item).ok_or_else(|| Fault::invalid(format!("{}/{index}", self.pointer(name))))?);
+            codes.push(
+                as_code(item).ok_or_else(|| Fault::invalid(format!("{}/{index}", self.pointer(name))))?,
+            );
         }
         Ok(Some(codes))
     }

@@ -64,7 +64,7 @@ impl Metric {
             _ => Some(place.code("field_name")?),
         };
         // A metric that carries over from period to period doesn't exist here: it must not pass for one that doesn't.
-        place.optional("recurring", |value| (value.as_bool()? == false).then_some(()))?;
+        place.optional("recurring", |value| (!value.as_bool()?).then_some(()))?;
         let direction = place.optional("rounding_function", |value| match value.as_text()? {
             "round" => Some(Direction::HalfUp),
             "ceil" => Some(Direction::Up),

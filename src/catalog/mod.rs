@@ -135,10 +135,13 @@ impl Record {
 
     /// What the record names (R100), each once.
     pub fn references(&self) -> Vec<Name> {
-        let taxes = |codes: &[String]| -> Vec<Name> { codes.iter().map(|code| Name::new(Kind::Tax, code)).collect() };
+        let taxes =
+            |codes: &[String]| -> Vec<Name> { codes.iter().map(|code| Name::new(Kind::Tax, code)).collect() };
         let mut names = match self {
             Record::Entity(entity) => taxes(&entity.tax_codes),
-            Record::Plan(plan) => plan.charges.iter().map(|charge| Name::new(Kind::Metric, &charge.metric)).collect(),
+            Record::Plan(plan) => {
+                plan.charges.iter().map(|charge| Name::new(Kind::Metric, &charge.metric)).collect()
+            }
             Record::Customer(customer) => {
                 let mut names = taxes(customer.tax_codes.as_deref().unwrap_or_default());
                 names.extend(customer.entity.as_ref().map(|code| Name::new(Kind::Entity, code)));

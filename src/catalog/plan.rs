@@ -57,11 +57,21 @@ pub struct Tariff {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Price {
-    Standard { amount: Quantity },
+    Standard {
+        amount: Quantity,
+    },
     Graduated(Vec<Tier>),
     Volume(Vec<Tier>),
-    Package { amount: Quantity, free_units: Quantity, size: Quantity },
-    Percentage { rate: Quantity, fixed_amount: Quantity, free: FreePart },
+    Package {
+        amount: Quantity,
+        free_units: Quantity,
+        size: Quantity,
+    },
+    Percentage {
+        rate: Quantity,
+        fixed_amount: Quantity,
+        free: FreePart,
+    },
     /// The tiers' prices are rates in percent.
     GraduatedPercentage(Vec<Tier>),
     Dynamic,
@@ -91,7 +101,10 @@ impl Interval {
             "quarterly" => Some(Interval::Months(3)),
             "semiannual" => Some(Interval::Months(6)),
             "yearly" => Some(Interval::Months(12)),
-            text => Duration::parse(text).map(|length| length.exact()).filter(|span| span.0 > 0).map(Interval::Exact),
+            text => Duration::parse(text)
+                .map(|length| length.exact())
+                .filter(|span| span.0 > 0)
+                .map(Interval::Exact),
         }
     }
 
@@ -127,7 +140,8 @@ impl Plan {
         let pay_in_advance = place.flag("pay_in_advance")?.unwrap_or(false);
         let commitment_cents = place.cents("minimum_commitment_cents")?;
         let mut charges: Vec<Charge> = Vec::new();
-        for (index, item) in place.optional("charges", Json::as_list)?.unwrap_or_default().iter().enumerate() {
+        for (index, item) in place.optional("charges", Json::as_list)?.unwrap_or_default().iter().enumerate()
+        {
             let path = format!("/charges/{index}");
             let charge = Charge::read(item, &path)?;
             if charges.iter().any(|other| other.code == charge.code) {
@@ -135,7 +149,17 @@ impl Plan {
             }
             charges.push(charge);
         }
-        Ok(Plan { code, name, display_name, interval, amount_cents, currency, pay_in_advance, commitment_cents, charges })
+        Ok(Plan {
+            code,
+            name,
+            display_name,
+            interval,
+            amount_cents,
+            currency,
+            pay_in_advance,
+            commitment_cents,
+            charges,
+        })
     }
 
     /// What can't change under the same code (R39, R101), named by its pointer.
@@ -175,7 +199,8 @@ impl Charge {
         let own = place.optional("properties", as_object)?;
         let tariff = Tariff::read(model, own, None, &format!("{path}/properties"))?;
         let mut filters = Vec::new();
-        for (index, item) in place.optional("filters", Json::as_list)?.unwrap_or_default().iter().enumerate() {
+        for (index, item) in place.optional("filters", Json::as_list)?.unwrap_or_default().iter().enumerate()
+        {
             filters.push(Filter::read(item, model, own, &format!("{path}/filters/{index}"))?);
         }
         Ok(Charge { code, metric, display_name, minimum_cents, tariff, filters })
@@ -185,7 +210,9 @@ impl Charge {
         if self.metric != before.metric {
             return Some("/billable_metric_code".to_owned());
         }
-        let values = |charge: &Charge| -> Vec<_> { charge.filters.iter().map(|filter| filter.values.clone()).collect() };
+        let values = |charge: &Charge| -> Vec<_> {
+            charge.filters.iter().map(|filter| filter.values.clone()).collect()
+        };
         if values(self) != values(before) {
             return Some("/filters".to_owned());
         }
@@ -216,8 +243,9 @@ impl Filter {
         let Json::Object(members) = place.required("values", as_object)? else { unreachable!("as_object") };
         let mut values = Vec::with_capacity(members.len());
         for (key, list) in members {
-            let texts: Option<Vec<String>> =
-                list.as_list().and_then(|items| items.iter().map(|item| item.as_text().map(str::to_owned)).collect());
+            let texts: Option<Vec<String>> = list
+                .as_list()
+                .and_then(|items| items.iter().map(|item| item.as_text().map(str::to_owned)).collect());
             let pointer = || Place::at(json, &format!("{path}/values")).pointer(key);
             values.push((key.clone(), texts.ok_or_else(|| Fault::invalid(pointer()))?));
         }
@@ -286,7 +314,9 @@ impl Tariff {
         let properties = Properties { own: Place::at(own.unwrap_or(&NOTHING), path), under };
         let price = match model {
             Model::Standard => Price::Standard { amount: properties.required("amount", Json::as_price)? },
-            Model::Graduated => Price::Graduated(read_tiers(&properties, "graduated_ranges", "per_unit_amount")?),
+            Model::Graduated => {
+                Price::Graduated(read_tiers(&properties, "graduated_ranges", "per_unit_amount")?)
+            }
             Model::Volume => Price::Volume(read_tiers(&properties, "volume_ranges", "per_unit_amount")?),
             Model::Package => Price::Package {
                 amount: properties.required("amount", Json::as_price)?,
@@ -329,7 +359,8 @@ fn read_percentage(properties: &Properties<'_>) -> Result<Price, Fault> {
     }
     let rate = properties.required("rate", Json::as_price)?;
     let fixed_amount = properties.price("fixed_amount")?;
-    let events = properties.optional("free_units_per_events", |json| u64::try_from(json.as_integer()?).ok())?;
+    let events =
+        properties.optional("free_units_per_events", |json| u64::try_from(json.as_integer()?).ok())?;
     let amount = properties.optional("free_units_per_total_aggregation", Json::as_price)?;
     let (events, amount) = (events.filter(|events| *events > 0), amount.filter(|amount| amount.0 > 0));
     Ok(Price::Percentage { rate, fixed_amount, free: FreePart { events, amount } })

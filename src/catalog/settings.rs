@@ -73,7 +73,10 @@ impl Settings {
         let mut settings = Settings::default();
         let duration = |name: &str| place.optional(name, Duration::from_json);
         replace(&mut settings.default_grace, duration("default_grace")?);
-        replace(&mut settings.default_net_payment_term, place.optional("default_net_payment_term", read_term)?);
+        replace(
+            &mut settings.default_net_payment_term,
+            place.optional("default_net_payment_term", read_term)?,
+        );
         replace(&mut settings.lateness_limit, duration("lateness_limit")?);
         replace(&mut settings.future_limit, duration("future_limit")?);
         replace(&mut settings.parking_limit, duration("parking_limit")?);
@@ -100,7 +103,7 @@ impl Settings {
         object.text("parking_limit", &self.parking_limit.to_string());
         object.text("refresh", self.refresh.name());
         object.text("refresh_interval", &self.refresh_interval.to_string());
-        object.optional("will_be_due_days", self.will_be_due_days, |out, days| push_display(out, days));
+        object.optional("will_be_due_days", self.will_be_due_days, push_display);
         object.text("clock_skew_limit", &self.clock_skew_limit.to_string());
         object.text("format", self.format.name());
         object.text("dialect", self.dialect.name());

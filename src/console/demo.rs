@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant as Monotonic};
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use tokio::sync::watch;
+use tokio::time::Instant as Monotonic;
 
 use super::dev::Dev;
 use super::live_view::LiveView;
@@ -30,24 +31,114 @@ const SHARDS: u32 = 2;
 
 /// What is sent, and when on the story's clock.
 const STORY: &[(&str, &str, &str, &str)] = &[
-    ("2026-01-29T12:00:00Z", "billing.catalog", "billing_entity/acme", r#"{"kind":"billing_entity","code":"acme","name":"Acme","timezone":"Europe/Paris","currency":"EUR","invoice_grace_period":3,"net_payment_term":10,"document_prefix":"ACM","tax_codes":["vat"]}"#),
-    ("2026-01-29T12:00:00Z", "billing.catalog", "tax/vat", r#"{"kind":"tax","code":"vat","name":"VAT","rate":"20"}"#),
-    ("2026-01-29T12:00:00Z", "billing.catalog", "billable_metric/api_calls", r#"{"kind":"billable_metric","code":"api_calls","name":"API calls","aggregation_type":"sum_agg","field_name":"calls"}"#),
-    ("2026-01-29T12:00:00Z", "billing.catalog", "plan/pro", r#"{"kind":"plan","code":"pro","name":"Pro","interval":"monthly","amount_cents":2900,"amount_currency":"EUR","charges":[{"code":"api","billable_metric_code":"api_calls","charge_model":"graduated","properties":{"graduated_ranges":[{"from_value":0,"to_value":1000,"per_unit_amount":"0","flat_amount":"0"},{"from_value":1001,"to_value":null,"per_unit_amount":"0.02","flat_amount":"0"}]}}]}"#),
-    ("2026-01-29T12:00:00Z", "billing.catalog", "customer/ann", r#"{"kind":"customer","external_id":"ann","name":"Ann's Bakery","billing_entity_code":"acme"}"#),
-    ("2026-01-29T12:00:00Z", "billing.catalog", "customer/bob", r#"{"kind":"customer","external_id":"bob","name":"Bob & Sons","billing_entity_code":"acme","timezone":"America/New_York"}"#),
-    ("2026-01-29T12:00:00Z", "billing.catalog", "subscription/ann-pro", r#"{"kind":"subscription","external_id":"ann-pro","external_customer_id":"ann","plan_code":"pro","started_at":"2026-01-01T00:00:00+01:00"}"#),
-    ("2026-01-29T12:00:00Z", "billing.catalog", "subscription/bob-pro", r#"{"kind":"subscription","external_id":"bob-pro","external_customer_id":"bob","plan_code":"pro","started_at":"2026-01-15T00:00:00-05:00"}"#),
-    ("2026-01-30T09:00:00Z", "usage.events", "ann", r#"{"transaction_id":"a1","external_subscription_id":"ann-pro","code":"api_calls","timestamp":"2026-01-12T09:00:00Z","properties":{"calls":"800"}}"#),
-    ("2026-01-30T12:00:00Z", "usage.events", "ann", r#"{"transaction_id":"a2","external_subscription_id":"ann-pro","code":"api_calls","timestamp":"2026-01-20T09:00:00Z","properties":{"calls":"700"}}"#),
-    ("2026-01-30T15:00:00Z", "usage.events", "ann", r#"{"transaction_id":"a2","external_subscription_id":"ann-pro","code":"api_calls","timestamp":"2026-01-20T09:00:00Z","properties":{"calls":"700"}}"#),
-    ("2026-01-31T09:00:00Z", "usage.events", "bob", r#"{"transaction_id":"b1","external_subscription_id":"bob-pro","code":"api_calls","timestamp":"2026-01-25T09:00:00Z","properties":{"calls":"2500"}}"#),
-    ("2026-02-02T09:00:00Z", "usage.events", "ann", r#"{"transaction_id":"a3","external_subscription_id":"ann-pro","code":"api_calls","timestamp":"2026-01-31T20:00:00Z","properties":{"calls":"100"}}"#),
-    ("2026-02-06T09:00:00Z", "usage.events", "ann", r#"{"transaction_id":"a4","external_subscription_id":"ann-pro","code":"api_calls","timestamp":"2026-01-31T22:00:00Z","properties":{"calls":"50"}}"#),
-    ("2026-02-08T09:00:00Z", "billing.commands", "bob", r#"{"command":"payment.record","command_id":"p1","external_subscription_id":"bob-pro","period_from":"2026-01-15T05:00:00Z","status":"succeeded"}"#),
-    ("2026-02-10T09:00:00Z", "usage.events", "ann", r#"{"transaction_id":"a5","external_subscription_id":"ann-pro","code":"api_calls","timestamp":"2026-02-10T09:00:00Z","properties":{"calls":"1200"}}"#),
-    ("2026-02-12T09:00:00Z", "usage.events", "bob", r#"{"transaction_id":"b2","external_subscription_id":"bob-pro","code":"api_calls","timestamp":"2026-02-12T09:00:00Z","properties":{"calls":"many"}}"#),
-    ("2026-02-20T09:00:00Z", "billing.commands", "ann", r#"{"command":"payment.record","command_id":"p2","external_subscription_id":"ann-pro","period_from":"2025-12-31T23:00:00Z","status":"succeeded"}"#),
+    (
+        "2026-01-29T12:00:00Z",
+        "billing.catalog",
+        "billing_entity/acme",
+        r#"{"kind":"billing_entity","code":"acme","name":"Acme","timezone":"Europe/Paris","currency":"EUR","invoice_grace_period":3,"net_payment_term":10,"document_prefix":"ACM","tax_codes":["vat"]}"#,
+    ),
+    (
+        "2026-01-29T12:00:00Z",
+        "billing.catalog",
+        "tax/vat",
+        r#"{"kind":"tax","code":"vat","name":"VAT","rate":"20"}"#,
+    ),
+    (
+        "2026-01-29T12:00:00Z",
+        "billing.catalog",
+        "billable_metric/api_calls",
+        r#"{"kind":"billable_metric","code":"api_calls","name":"API calls","aggregation_type":"sum_agg","field_name":"calls"}"#,
+    ),
+    (
+        "2026-01-29T12:00:00Z",
+        "billing.catalog",
+        "plan/pro",
+        r#"{"kind":"plan","code":"pro","name":"Pro","interval":"monthly","amount_cents":2900,"amount_currency":"EUR","charges":[{"code":"api","billable_metric_code":"api_calls","charge_model":"graduated","properties":{"graduated_ranges":[{"from_value":0,"to_value":1000,"per_unit_amount":"0","flat_amount":"0"},{"from_value":1001,"to_value":null,"per_unit_amount":"0.02","flat_amount":"0"}]}}]}"#,
+    ),
+    (
+        "2026-01-29T12:00:00Z",
+        "billing.catalog",
+        "customer/ann",
+        r#"{"kind":"customer","external_id":"ann","name":"Ann's Bakery","billing_entity_code":"acme"}"#,
+    ),
+    (
+        "2026-01-29T12:00:00Z",
+        "billing.catalog",
+        "customer/bob",
+        r#"{"kind":"customer","external_id":"bob","name":"Bob & Sons","billing_entity_code":"acme","timezone":"America/New_York"}"#,
+    ),
+    (
+        "2026-01-29T12:00:00Z",
+        "billing.catalog",
+        "subscription/ann-pro",
+        r#"{"kind":"subscription","external_id":"ann-pro","external_customer_id":"ann","plan_code":"pro","started_at":"2026-01-01T00:00:00+01:00"}"#,
+    ),
+    (
+        "2026-01-29T12:00:00Z",
+        "billing.catalog",
+        "subscription/bob-pro",
+        r#"{"kind":"subscription","external_id":"bob-pro","external_customer_id":"bob","plan_code":"pro","started_at":"2026-01-15T00:00:00-05:00"}"#,
+    ),
+    (
+        "2026-01-30T09:00:00Z",
+        "usage.events",
+        "ann",
+        r#"{"transaction_id":"a1","external_subscription_id":"ann-pro","code":"api_calls","timestamp":"2026-01-12T09:00:00Z","properties":{"calls":"800"}}"#,
+    ),
+    (
+        "2026-01-30T12:00:00Z",
+        "usage.events",
+        "ann",
+        r#"{"transaction_id":"a2","external_subscription_id":"ann-pro","code":"api_calls","timestamp":"2026-01-20T09:00:00Z","properties":{"calls":"700"}}"#,
+    ),
+    (
+        "2026-01-30T15:00:00Z",
+        "usage.events",
+        "ann",
+        r#"{"transaction_id":"a2","external_subscription_id":"ann-pro","code":"api_calls","timestamp":"2026-01-20T09:00:00Z","properties":{"calls":"700"}}"#,
+    ),
+    (
+        "2026-01-31T09:00:00Z",
+        "usage.events",
+        "bob",
+        r#"{"transaction_id":"b1","external_subscription_id":"bob-pro","code":"api_calls","timestamp":"2026-01-25T09:00:00Z","properties":{"calls":"2500"}}"#,
+    ),
+    (
+        "2026-02-02T09:00:00Z",
+        "usage.events",
+        "ann",
+        r#"{"transaction_id":"a3","external_subscription_id":"ann-pro","code":"api_calls","timestamp":"2026-01-31T20:00:00Z","properties":{"calls":"100"}}"#,
+    ),
+    (
+        "2026-02-06T09:00:00Z",
+        "usage.events",
+        "ann",
+        r#"{"transaction_id":"a4","external_subscription_id":"ann-pro","code":"api_calls","timestamp":"2026-01-31T22:00:00Z","properties":{"calls":"50"}}"#,
+    ),
+    (
+        "2026-02-08T09:00:00Z",
+        "billing.commands",
+        "bob",
+        r#"{"command":"payment.record","command_id":"p1","external_subscription_id":"bob-pro","period_from":"2026-01-15T05:00:00Z","status":"succeeded"}"#,
+    ),
+    (
+        "2026-02-10T09:00:00Z",
+        "usage.events",
+        "ann",
+        r#"{"transaction_id":"a5","external_subscription_id":"ann-pro","code":"api_calls","timestamp":"2026-02-10T09:00:00Z","properties":{"calls":"1200"}}"#,
+    ),
+    (
+        "2026-02-12T09:00:00Z",
+        "usage.events",
+        "bob",
+        r#"{"transaction_id":"b2","external_subscription_id":"bob-pro","code":"api_calls","timestamp":"2026-02-12T09:00:00Z","properties":{"calls":"many"}}"#,
+    ),
+    (
+        "2026-02-20T09:00:00Z",
+        "billing.commands",
+        "ann",
+        r#"{"command":"payment.record","command_id":"p2","external_subscription_id":"ann-pro","period_from":"2025-12-31T23:00:00Z","status":"succeeded"}"#,
+    ),
 ];
 
 /// When the story is over.
@@ -63,7 +154,11 @@ fn remark(key: &str, value: &str) -> String {
     if json.get("command").is_some() {
         return format!("command   {} for {key}", text("command"));
     }
-    let calls = json.get("properties").and_then(|found| found.get("calls")).and_then(Json::as_text).unwrap_or_default();
+    let calls = json
+        .get("properties")
+        .and_then(|found| found.get("calls"))
+        .and_then(Json::as_text)
+        .unwrap_or_default();
     format!("usage     {key} {calls} calls of {} ({})", &text("timestamp")[..10], text("transaction_id"))
 }
 
@@ -115,7 +210,9 @@ pub async fn demo(mut config: Config) -> Result<(), String> {
 /// Waits for every shard to run.
 fn wait_until_ready(health: &Health) -> Result<(), String> {
     let begun = Monotonic::now();
-    while health.shards().len() < SHARDS as usize || health.shards().iter().any(|(_, state)| *state != State::Running) {
+    while health.shards().len() < SHARDS as usize
+        || health.shards().iter().any(|(_, state)| *state != State::Running)
+    {
         if begun.elapsed() > Duration::from_secs(30) {
             return Err(format!("the shards aren't ready after 30 s: {:?}", health.shards()));
         }
@@ -129,21 +226,28 @@ fn tell(brokers: &str, clock: &Clock) -> Result<(), String> {
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", brokers).set("partitioner", "murmur2_random").set("group.id", "demo");
     let producer: ThreadedProducer<_> = client.create().map_err(failed)?;
-    let consumer: BaseConsumer = client.set("auto.offset.reset", "earliest").set("fetch.wait.max.ms", "5").create().map_err(failed)?;
+    let consumer: BaseConsumer =
+        client.set("auto.offset.reset", "earliest").set("fetch.wait.max.ms", "5").create().map_err(failed)?;
     watch_everything(&consumer).map_err(failed)?;
     let mut scene = Scene::open(std::io::stdout().is_terminal());
     let end = Instant::parse_rfc3339(END).expect("the story has an end");
     let mut next = 0;
     loop {
         let now = Instant(clock() * 1_000_000);
-        while let Some((_, topic, key, value)) = STORY.get(next).filter(|(at, ..)| Instant::parse_rfc3339(at).is_some_and(|at| at <= now)) {
-            producer.send(BaseRecord::to(topic).key(*key).payload(*value)).map_err(|(error, _)| failed(error))?;
+        while let Some((_, topic, key, value)) =
+            STORY.get(next).filter(|(at, ..)| Instant::parse_rfc3339(at).is_some_and(|at| at <= now))
+        {
+            producer
+                .send(BaseRecord::to(topic).key(*key).payload(*value))
+                .map_err(|(error, _)| failed(error))?;
             scene.say(now, &remark(key, value));
             next += 1;
         }
         while let Some(message) = consumer.poll(Duration::from_millis(5)) {
             let message = message.map_err(failed)?;
-            let at = header(&message, "webhook-timestamp").and_then(|text| Instant::parse_rfc3339(&text)).unwrap_or(now);
+            let at = header(&message, "webhook-timestamp")
+                .and_then(|text| Instant::parse_rfc3339(&text))
+                .unwrap_or(now);
             scene.hear(at, message.topic(), message.payload().unwrap_or_default());
         }
         scene.show(now);
@@ -207,14 +311,23 @@ impl Scene {
             let what = topic.trim_start_matches("webhooks.");
             let about = json.as_ref().and_then(|json| json.get("usage")).map_or_else(
                 || format!("{} can't be billed", text_of(json.as_ref(), "transaction_id")),
-                |usage| format!("usage of {} came after its invoice", &text_of(Some(usage), "period_from")[..10]),
+                |usage| {
+                    format!("usage of {} came after its invoice", &text_of(Some(usage), "period_from")[..10])
+                },
             );
-            return self.say(at, &format!("{:<9} {what}: {about}", if what.ends_with("rejected") { "refused" } else { "webhook" }));
+            return self.say(
+                at,
+                &format!(
+                    "{:<9} {what}: {about}",
+                    if what.ends_with("rejected") { "refused" } else { "webhook" }
+                ),
+            );
         };
         let text = |name: &str| invoice.get(name).and_then(Json::as_text).unwrap_or_default().to_owned();
         let cents = invoice.get("total_amount_cents").and_then(Json::as_integer).unwrap_or_default();
         let total = format!("{}.{:02} {}", cents / 100, cents % 100, text("currency"));
-        let customer = invoice.get("customer").and_then(|found| found.get("external_id")).and_then(Json::as_text);
+        let customer =
+            invoice.get("customer").and_then(|found| found.get("external_id")).and_then(Json::as_text);
         let customer = customer.unwrap_or_default().to_owned();
         let what = topic.trim_start_matches("webhooks.invoice.");
         self.finalized += u32::from(what == "finalized");
@@ -226,7 +339,11 @@ impl Scene {
             _ => format!("due {}", text("payment_due_date")),
         };
         let period = text("period_from").chars().take(10).collect::<String>();
-        let number = invoice.get("number").and_then(Json::as_text).map(|number| format!(" {number}")).unwrap_or_default();
+        let number = invoice
+            .get("number")
+            .and_then(Json::as_text)
+            .map(|number| format!(" {number}"))
+            .unwrap_or_default();
         let line = format!("webhook   {what} {customer}{number}: {total}, {next}");
         self.invoices.insert(text("id"), Shown { customer, period, status, total, next });
         self.say(at, &line);
@@ -241,12 +358,16 @@ impl Scene {
     fn close(self) -> Result<(), String> {
         drop(self.view);
         if self.finalized < 4 || self.overdue == 0 {
-            return Err(format!("the story lacks something: {} finalized, {} overdue", self.finalized, self.overdue));
+            return Err(format!(
+                "the story lacks something: {} finalized, {} overdue",
+                self.finalized, self.overdue
+            ));
         }
         let _ = writeln!(
             std::io::stdout(),
             "\nThat was a month and a bit: {} invoices finalized, {} overdue and paid after all. `graceline dev` goes on for as long as you like.",
-            self.finalized, self.overdue
+            self.finalized,
+            self.overdue
         );
         Ok(())
     }

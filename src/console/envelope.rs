@@ -72,10 +72,13 @@ impl Envelope<'_> {
     fn into_line(self, is_marked: bool) -> Result<Line, String> {
         let restore = |bytes: Vec<u8>| if is_marked { restore_stray_bytes(&bytes) } else { bytes };
         if let Some(config) = self.config {
-            let is_alone = self.at.is_none() && self.topic.is_none() && self.value.is_none() && self.text.is_none();
+            let is_alone =
+                self.at.is_none() && self.topic.is_none() && self.value.is_none() && self.text.is_none();
             let json = Json::read(config.get().as_bytes()).filter(|json| matches!(json, Json::Object(_)));
             return match json {
-                Some(json) if is_alone && self.key.is_none() && self.headers.is_none() => Ok(Line::Config(json)),
+                Some(json) if is_alone && self.key.is_none() && self.headers.is_none() => {
+                    Ok(Line::Config(json))
+                }
                 _ => Err("a config line has an object as `config`, and no other member".to_owned()),
             };
         }
@@ -84,7 +87,8 @@ impl Envelope<'_> {
         if self.value.is_some() && self.text.is_some() {
             return Err("a record has `value` or `text`, not both".to_owned());
         }
-        let has_content = self.value.is_some() || self.text.is_some() || self.key.is_some() || self.headers.is_some();
+        let has_content =
+            self.value.is_some() || self.text.is_some() || self.key.is_some() || self.headers.is_some();
         let Some(topic) = self.topic else {
             return if has_content { Err("`topic` is missing".to_owned()) } else { Ok(Line::Time(at)) };
         };

@@ -13,9 +13,11 @@ use crate::shard::health::{Health, State};
 
 /// Listens, and answers in the background.
 pub async fn serve(listen: &str, health: Arc<Health>) -> Result<(), String> {
-    let listener = tokio::net::TcpListener::bind(listen)
-        .await
-        .map_err(|error| format!("http.listen: {listen} can't be listened on ({error}): choose another address, or \"\" for none"))?;
+    let listener = tokio::net::TcpListener::bind(listen).await.map_err(|error| {
+        format!(
+            "http.listen: {listen} can't be listened on ({error}): choose another address, or \"\" for none"
+        )
+    })?;
     info!(listen, "Answers health and metrics.");
     let routes = Router::new()
         .route("/livez", get(async || "ok\n"))

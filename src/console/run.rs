@@ -10,13 +10,13 @@ use tracing::{error, info, warn};
 
 use crate::catalog::settings::{Dialect, Settings};
 use crate::config::{Config, ShardSettings};
-use crate::invoice::notice::Event;
-use crate::ingest::kafka::admin::TopicAdmin;
 use crate::ingest::kafka::KafkaLog;
+use crate::ingest::kafka::admin::TopicAdmin;
 use crate::ingest::kafka::membership::Membership;
-use crate::ingest::kafka::settings::KafkaSettings;
 use crate::ingest::kafka::progress::Progress;
+use crate::ingest::kafka::settings::KafkaSettings;
 use crate::ingest::log::Offset;
+use crate::invoice::notice::Event;
 use crate::persist::{ShardId, Store};
 use crate::publish::kafka::KafkaNotices;
 use crate::publish::{Notice, NoticeLog};
@@ -109,7 +109,12 @@ pub async fn run<S: Store>(plant: Plant<S>, stop: watch::Receiver<bool>) -> Resu
 }
 
 /// At the first start what decides invoices is written to the catalog; from then on the topic counts.
-async fn say_settings(kafka: &KafkaSettings, topics: &TopicNames, settings: &Settings, notices: &KafkaNotices) {
+async fn say_settings(
+    kafka: &KafkaSettings,
+    topics: &TopicNames,
+    settings: &Settings,
+    notices: &KafkaNotices,
+) {
     let progress = match Progress::start(kafka) {
         Ok(progress) => progress,
         Err(why) => return warn!(why, "Nobody can say whether the catalog has settings."),
@@ -189,6 +194,12 @@ pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
+/// The second signal means it: whatever is under way is read again by the next owner.
+#[allow(clippy::disallowed_methods, reason = "nothing is left to be finished")]
+fn exit_at_once() -> ! {
+    std::process::exit(130)
+}
+
 /// Becomes true at the first SIGTERM or interrupt; the second one ends the process at once.
 pub fn stop_at_signals() -> watch::Receiver<bool> {
     let (sender, receiver) = watch::channel(false);
@@ -201,7 +212,7 @@ pub fn stop_at_signals() -> watch::Receiver<bool> {
                 _ = interrupt.recv() => {}
             }
             if count > 0 {
-                std::process::exit(130);
+                exit_at_once();
             }
             let _ = sender.send(true);
         }

@@ -135,12 +135,14 @@ impl Story {
             return Err(Told::Bad("`config` can only stand on the first line".to_owned()));
         }
         if let Json::Object(members) = json
-            && let Some((name, _)) = members.iter().find(|(name, _)| !Settings::MEMBERS.contains(&name.as_str()))
+            && let Some((name, _)) =
+                members.iter().find(|(name, _)| !Settings::MEMBERS.contains(&name.as_str()))
         {
             return Err(Told::Bad(format!("`config` has no member `{name}`")));
         }
-        let settings = Settings::read(json)
-            .map_err(|fault| Told::Bad(format!("`config` can't be used: {} at {}", fault.reason, fault.pointer)))?;
+        let settings = Settings::read(json).map_err(|fault| {
+            Told::Bad(format!("`config` can't be used: {} at {}", fault.reason, fault.pointer))
+        })?;
         self.books = Some(Books::new(settings));
         Ok(())
     }
@@ -227,7 +229,11 @@ pub fn decide(
         _ => {
             let format = books.settings().format.into();
             let is_small = bytes.len() <= books.settings().max_event_bytes;
-            let event = if is_small { read_usage(format, bytes, headers) } else { Err(crate::invoice::usage::Malformed) };
+            let event = if is_small {
+                read_usage(format, bytes, headers)
+            } else {
+                Err(crate::invoice::usage::Malformed)
+            };
             books.decide(at, &Input::Usage(UsageRecord { key, value: bytes, headers, place, event }));
         }
     }
@@ -249,7 +255,9 @@ pub fn write_notice(notice: &Notice, sequence: Option<u64>, out: &mut Vec<u8>) {
     headers.close();
     match &notice.value {
         None => object.member("value").extend_from_slice(b"null"),
-        Some(value) if notice.is_webhook() || is_json_line(value) => object.member("value").extend_from_slice(value),
+        Some(value) if notice.is_webhook() || is_json_line(value) => {
+            object.member("value").extend_from_slice(value)
+        }
         Some(value) => push_bytes(object.member("text"), value),
     }
     object.close();

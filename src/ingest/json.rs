@@ -452,6 +452,18 @@ mod tests {
     }
 
     #[test]
+    fn a_string_holds_no_control_wherever_it_stands() {
+        for at in 0..24 {
+            for (byte, is_plain) in [(0x00, false), (0x0a, false), (0x1f, false), (0x20, true), (0x7f, true)]
+            {
+                let mut json = format!("\"{}\"", "x".repeat(24)).into_bytes();
+                json[1 + at] = byte;
+                assert_eq!(check(&json).is_ok(), is_plain, "{byte} at {at}");
+            }
+        }
+    }
+
+    #[test]
     fn bytes_that_are_not_utf_8_are_refused() {
         for bytes in [
             &b"\"\xff\""[..],
@@ -472,6 +484,7 @@ mod tests {
         check_text(r#""plain \u0000 and \uffff and é""#, "plain \0 and \u{ffff} and é");
         check_text(r#""0123456\\""#, "0123456\\");
         check_text(r#""\u005c\u0022""#, "\\\"");
+        check_text(r#""\ud800\udc00\udbff\udfff""#, "\u{10000}\u{10ffff}");
     }
 
     #[test]
@@ -482,7 +495,8 @@ mod tests {
             r"\ud800x",
             r"\ud800\n",
             r"\ud800\u0041",
-            r"\ud800\ud800",
+            r"\ud800\udbff",
+            r"\ud800\ue000",
             r"\udc00\ud800",
             r"\u12",
             r"\u12g4",

@@ -77,27 +77,36 @@ impl Books {
             Kind::Tax => self.taxes.offers(&name.code),
             Kind::Metric => self.metrics.offers(&name.code),
             Kind::Plan => self.plans.offers(&name.code),
-            Kind::Customer => {
-                self.customers.find(&name.code).is_some_and(|customer| !self.customers.get(customer).is_removed)
-            }
+            Kind::Customer => self
+                .customers
+                .find(&name.code)
+                .is_some_and(|customer| !self.customers.get(customer).is_removed),
             Kind::Subscription => self.subscriptions.find(&name.code).is_some(),
         }
     }
 
     fn named_in_force(&self, name: &Name) -> Vec<Name> {
         let in_force = match name.kind {
-            Kind::Entity => self.entities.find(&name.code).filter(|_| self.entities.offers(&name.code)).map(|place| {
-                Record::Entity((*self.entities.get(place).thing).clone())
-            }),
-            Kind::Plan => self.plans.find(&name.code).filter(|_| self.plans.offers(&name.code)).map(|place| {
-                Record::Plan((*self.plans.get(place).thing.prices.plan).clone())
-            }),
-            Kind::Customer => self.customers.find(&name.code).map(|number| self.customers.get(number)).filter(|customer| !customer.is_removed).map(|customer| {
-                Record::Customer((*customer.record).clone())
-            }),
-            Kind::Subscription => self.subscriptions.find(&name.code).map(|number| {
-                Record::Subscription((*self.subscriptions.get(number).record).clone())
-            }),
+            Kind::Entity => self
+                .entities
+                .find(&name.code)
+                .filter(|_| self.entities.offers(&name.code))
+                .map(|place| Record::Entity((*self.entities.get(place).thing).clone())),
+            Kind::Plan => self
+                .plans
+                .find(&name.code)
+                .filter(|_| self.plans.offers(&name.code))
+                .map(|place| Record::Plan((*self.plans.get(place).thing.prices.plan).clone())),
+            Kind::Customer => self
+                .customers
+                .find(&name.code)
+                .map(|number| self.customers.get(number))
+                .filter(|customer| !customer.is_removed)
+                .map(|customer| Record::Customer((*customer.record).clone())),
+            Kind::Subscription => self
+                .subscriptions
+                .find(&name.code)
+                .map(|number| Record::Subscription((*self.subscriptions.get(number).record).clone())),
             _ => None,
         };
         in_force.map(|record| record.references()).unwrap_or_default()
@@ -132,12 +141,19 @@ impl Books {
         let Record::Subscription(record) = record else { return Ok(()) };
         let customer = self.customers.find(&record.customer).expect("a subscription's customer is there");
         let plan = self.plans.find(&record.plan).expect("a subscription's plan is there");
-        if self.subscriptions.find(&record.external_id).is_some_and(|number| {
-            *self.subscriptions.get(number).record == *record
-        }) {
+        if self
+            .subscriptions
+            .find(&record.external_id)
+            .is_some_and(|number| *self.subscriptions.get(number).record == *record)
+        {
             return Ok(());
         }
-        check_together(&self.customers.get(customer).record, &self.prices_of(plan).plan, "/plan_code", "/plan_code")
+        check_together(
+            &self.customers.get(customer).record,
+            &self.prices_of(plan).plan,
+            "/plan_code",
+            "/plan_code",
+        )
     }
 
     fn check_known_subscription(&self, record: &SubscriptionRecord) -> Result<(), Fault> {
@@ -180,7 +196,8 @@ impl Books {
             .collect();
         for check in [check_currency, check_grace] {
             for plan in &plans {
-                check(record, &self.prices_of(*plan).plan).map_err(|(reason, member)| Fault::new(reason, member))?;
+                check(record, &self.prices_of(*plan).plan)
+                    .map_err(|(reason, member)| Fault::new(reason, member))?;
             }
         }
         Ok(())
@@ -212,7 +229,9 @@ impl Books {
 
     /// What the drafts said that the record may touch.
     fn digests_before(&self, record: &Record) -> BTreeMap<u32, u64> {
-        let all = |books: &Books| books.drafts.iter().map(|number| (*number, books.shown_digest(*number))).collect();
+        let all = |books: &Books| {
+            books.drafts.iter().map(|number| (*number, books.shown_digest(*number))).collect()
+        };
         let customer = match record {
             Record::Customer(record) => self.customers.find(&record.external_id),
             Record::Subscription(record) => self.customers.find(&record.customer),
@@ -240,7 +259,8 @@ impl Books {
         let mut drafts: BTreeSet<u32> = windows.filter_map(|window| window.bill).collect();
         for number in subscriptions {
             let subscription = self.subscriptions.get(*number);
-            let opening = super::digest::invoice_id(&subscription.external_id, subscription.anchor.started_at, true);
+            let opening =
+                super::digest::invoice_id(&subscription.external_id, subscription.anchor.started_at, true);
             drafts.extend(self.bill_of.get(&opening));
         }
         drafts.retain(|number| self.drafts.contains(number));
@@ -321,11 +341,16 @@ impl Books {
         let code = metric.code.clone();
         let place = self.metrics.put(&code, Arc::new(metric), source);
         self.keeping.mark_metric(place);
-        let users: Vec<u32> =
-            self.plans.iter().filter(|(_, plan)| plan.thing.prices.plan.prices(&code)).map(|(place, _)| place).collect();
+        let users: Vec<u32> = self
+            .plans
+            .iter()
+            .filter(|(_, plan)| plan.thing.prices.plan.prices(&code))
+            .map(|(place, _)| place)
+            .collect();
         for place in users {
             let state = &self.plans.get(place).thing;
-            let charges: Vec<(u16, u8)> = state.prices.lines.iter().map(|line| (line.number, line.generation)).collect();
+            let charges: Vec<(u16, u8)> =
+                state.prices.lines.iter().map(|line| (line.number, line.generation)).collect();
             let prices = self.price_list(state.prices.plan.clone(), &charges);
             self.set_prices(place, prices);
         }
@@ -334,7 +359,12 @@ impl Books {
     fn adopt_plan(&mut self, plan: Plan, source: &Arc<[u8]>) {
         let plan = Arc::new(plan);
         let place = self.plans.find(&plan.code).unwrap_or_else(|| {
-            let nothing = Arc::new(PriceList { version: 0, sources: Sources::default(), plan: plan.clone(), lines: Vec::new() });
+            let nothing = Arc::new(PriceList {
+                version: 0,
+                sources: Sources::default(),
+                plan: plan.clone(),
+                lines: Vec::new(),
+            });
             self.plans.put(&plan.code, PlanState { next_charge: 0, generation: 0, prices: nothing }, source)
         });
         self.plans.get_mut(place).is_removed = false;
@@ -342,7 +372,8 @@ impl Books {
         let state = &mut self.plans.get_mut(place).thing;
         let before = state.prices.clone();
         let known = |charge: &Charge| {
-            let same = before.plan.charges.iter().zip(&before.lines).find(|(other, _)| other.code == charge.code);
+            let same =
+                before.plan.charges.iter().zip(&before.lines).find(|(other, _)| other.code == charge.code);
             same.map(|(_, line)| (line.number, line.generation))
         };
         let has_new = plan.charges.iter().any(|charge| known(charge).is_none());
@@ -456,7 +487,9 @@ impl Books {
         subscription.change = (plan != subscription.plan).then_some(PlanChange { at, plan });
         if subscription.life == Life::NotBegun {
             // Before the beginning there is no period to cut: a change by then is the plan to begin with.
-            if let Some(change) = subscription.change.take_if(|change| change.at <= subscription.anchor.started_at) {
+            if let Some(change) =
+                subscription.change.take_if(|change| change.at <= subscription.anchor.started_at)
+            {
                 subscription.plan = change.plan;
             }
             self.refuse_ahead_of_end(number);
@@ -584,7 +617,9 @@ fn check_currency(customer: &CustomerRecord, plan: &Plan) -> Result<(), Misfit> 
 /// A customer's own grace has to be shorter than the plan's period.
 fn check_grace(customer: &CustomerRecord, plan: &Plan) -> Result<(), Misfit> {
     match customer.grace {
-        Some(grace) if !plan.interval.fits(grace) => Err(("grace_not_shorter_than_period", "/invoice_grace_period")),
+        Some(grace) if !plan.interval.fits(grace) => {
+            Err(("grace_not_shorter_than_period", "/invoice_grace_period"))
+        }
         _ => Ok(()),
     }
 }

@@ -98,12 +98,14 @@ impl Bucket {
         self.events += 1;
         match (&mut self.total, usage.reading) {
             (Total::Sum(sum), Reading::Quantity(value)) => sum.0 = sum.0.saturating_add(value.0),
-            (Total::Max(max), Reading::Quantity(value)) => *max = Some(max.map_or(*value, |max| max.max(*value))),
+            (Total::Max(max), Reading::Quantity(value)) => {
+                *max = Some(max.map_or(*value, |max| max.max(*value)))
+            }
             (Total::Unique(values), Reading::Value(value)) => *values.entry(value.clone()).or_insert(0) += 1,
-            (Total::Latest(latest), Reading::Quantity(value)) => {
-                if latest.is_none_or(|(at, _)| usage.happened_at >= at) {
-                    *latest = Some((usage.happened_at, *value));
-                }
+            (Total::Latest(latest), Reading::Quantity(value))
+                if latest.is_none_or(|(at, _)| usage.happened_at >= at) =>
+            {
+                *latest = Some((usage.happened_at, *value));
             }
             (Total::Weighted(sum, moment), Reading::Quantity(value)) => {
                 sum.0 = sum.0.saturating_add(value.0);
@@ -200,7 +202,8 @@ impl FreeUse {
             _ => {
                 self.amount.0 += amount.0;
                 self.events += 1;
-                self.is_over = room == Some(amount) || free.events.is_some_and(|events| self.events >= events);
+                self.is_over =
+                    room == Some(amount) || free.events.is_some_and(|events| self.events >= events);
             }
         }
     }

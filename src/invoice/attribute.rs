@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::aggregate::{Buckets, Group, LineKey, Reading, Use};
 use super::books::{
-    Books, Carried, Due, Held, MetricUse, PriceList, Subscription, Unbillable, UnbillableKey, UsageRecord, Window,
+    Books, Carried, Due, Held, MetricUse, PriceList, Subscription, Unbillable, UnbillableKey, UsageRecord,
+    Window,
 };
 use super::ids::{HeldId, IdState, LateAs, PLACES};
 use super::instant::Instant;
@@ -21,7 +22,7 @@ use crate::catalog::plan::{Charge, FreePart, Price, Tariff};
 
 /// Why usage is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Refusal {
+pub(super) enum Refusal {
     TooLarge,
     Malformed,
     UnknownMetric,
@@ -37,7 +38,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Refusal::TooLarge => "too_large",
             Refusal::Malformed => "malformed",
@@ -69,7 +70,10 @@ enum Owner<'a> {
     /// More than one subscription could be meant.
     Several,
     /// Nobody yet: the name it is parked under, and whose id it holds meanwhile.
-    Nobody { name: Cow<'a, str>, scope: Cow<'a, str> },
+    Nobody {
+        name: Cow<'a, str>,
+        scope: Cow<'a, str>,
+    },
 }
 
 /// An event that has passed the checks which need nothing but itself and its metric.
@@ -97,7 +101,13 @@ impl Books {
     /// Sends a dead letter: what came in, and why it can't be billed (R20).
     fn reject(&mut self, reason: Refusal, key: Option<Vec<u8>>, value: Vec<u8>) {
         let headers = vec![("graceline-reason".to_owned(), reason.name().as_bytes().to_vec())];
-        self.notices.push(Notice { at: self.now, topic: Topic::UsageRejected, key, headers, value: Some(value) });
+        self.notices.push(Notice {
+            at: self.now,
+            topic: Topic::UsageRejected,
+            key,
+            headers,
+            value: Some(value),
+        });
     }
 
     fn fate(&mut self, record: &UsageRecord<'_>) -> Fate {
@@ -154,9 +164,10 @@ impl Books {
     /// A removed metric is known as long as a plan names it (R102).
     fn known_metric(&self, code: &str) -> Option<Arc<Metric>> {
         let kept = self.metrics.get(self.metrics.find(code)?);
-        let is_known = !kept.is_removed || self.plans.iter().any(|(place, plan)| {
-            plan.thing.prices.plan.prices(code) && (!plan.is_removed || self.is_used(place))
-        });
+        let is_known = !kept.is_removed
+            || self.plans.iter().any(|(place, plan)| {
+                plan.thing.prices.plan.prices(code) && (!plan.is_removed || self.is_used(place))
+            });
         is_known.then(|| kept.thing.clone())
     }
 
@@ -172,9 +183,12 @@ impl Books {
     fn check_dynamic_price(&self, checked: &Checked<'_>, owner: &Owner<'_>) -> Option<Refusal> {
         let Owner::Subscription(number) = owner else { return None };
         let plan = self.subscriptions.get(*number).plan_at(checked.happened_at);
-        let is_dynamic = self.prices_of(plan).plan.charges.iter().any(|charge| {
-            charge.is_dynamic() && charge.metric == checked.metric.code
-        });
+        let is_dynamic = self
+            .prices_of(plan)
+            .plan
+            .charges
+            .iter()
+            .any(|charge| charge.is_dynamic() && charge.metric == checked.metric.code);
         if !is_dynamic {
             return None;
         }
@@ -200,17 +214,20 @@ impl Books {
 
     /// The customer's subscription that is active then and whose plan prices the metric (R59).
     fn owner_by_customer<'a>(&self, name: &'a str, code: &str, happened_at: Instant) -> Owner<'a> {
-        let numbers = self.customers.find(name).map(|customer| self.customers.get(customer).subscriptions.as_slice());
+        let numbers =
+            self.customers.find(name).map(|customer| self.customers.get(customer).subscriptions.as_slice());
         let mut fitting = numbers.unwrap_or_default().iter().copied().filter(|number| {
             let subscription = self.subscriptions.get(*number);
-            subscription.is_active(happened_at) && self.prices_of(subscription.plan_at(happened_at)).plan.prices(code)
+            subscription.is_active(happened_at)
+                && self.prices_of(subscription.plan_at(happened_at)).plan.prices(code)
         });
         match (fitting.next(), fitting.next()) {
             (Some(number), None) => Owner::Subscription(number),
             (Some(_), Some(_)) => Owner::Several,
-            (None, _) => {
-                Owner::Nobody { name: Cow::Borrowed(name), scope: Cow::Owned(format!("{CUSTOMER_MARK}{name}")) }
-            }
+            (None, _) => Owner::Nobody {
+                name: Cow::Borrowed(name),
+                scope: Cow::Owned(format!("{CUSTOMER_MARK}{name}")),
+            },
         }
     }
 
@@ -242,7 +259,8 @@ impl Books {
             let window = self.subscriptions.get_mut(number).window_mut(ordinal).expect("the window is there");
             window.fresh.push(held);
         } else if !window.fresh.is_empty() {
-            self.subscriptions.get_mut(number).window_mut(ordinal).expect("the window is there").fresh = Vec::new();
+            self.subscriptions.get_mut(number).window_mut(ordinal).expect("the window is there").fresh =
+                Vec::new();
         }
         self.count_in(number, ordinal, checked, hash);
         Fate::Billed
@@ -250,9 +268,11 @@ impl Books {
 
     /// Counts usage on its own period's invoice, and keeps its id.
     fn count_in(&mut self, number: u32, ordinal: u32, checked: &Checked<'_>, hash: u64) {
-        let prices = self.prices_of(self.subscriptions.get(number).window(ordinal).expect("the window is there").plan);
+        let prices =
+            self.prices_of(self.subscriptions.get(number).window(ordinal).expect("the window is there").plan);
         let (prices, generation) = (prices.clone(), self.generation_of(prices));
-        let window = self.subscriptions.get_usage_mut(number).window_mut(ordinal).expect("the window is there");
+        let window =
+            self.subscriptions.get_usage_mut(number).window_mut(ordinal).expect("the window is there");
         let stands_from = window.period.from;
         // Usage stamped after a period that was cut short under it stood for no time of it.
         let happened_at = if window.contains(checked.happened_at) { checked.happened_at } else { window.to };
@@ -277,7 +297,8 @@ impl Books {
             return Fate::Rejected(Refusal::NoOpenInvoice);
         };
         let pricing = self.entity_of(subscription.customer).late_pricing;
-        let carrier_prices = self.prices_of(subscription.window(carrier).expect("the carrier is a window").plan).clone();
+        let carrier_prices =
+            self.prices_of(subscription.window(carrier).expect("the carrier is a window").plan).clone();
         let generation = self.generation_of(&carrier_prices);
         let subscription = self.subscriptions.get_mut(number);
         let original = subscription.window_mut(ordinal).expect("the window is there");
@@ -336,7 +357,9 @@ impl Books {
 
     /// Counts usage that waited for its window.
     pub(super) fn bill_held(&mut self, number: u32, ordinal: u32, held: Held) {
-        let Some(metric) = self.metrics.find(&held.event.code).map(|place| self.metrics.get(place).thing.clone()) else {
+        let Some(metric) =
+            self.metrics.find(&held.event.code).map(|place| self.metrics.get(place).thing.clone())
+        else {
             return;
         };
         let Ok(reading) = read(&metric, &held.event) else { return };
@@ -445,7 +468,9 @@ impl Books {
             Ok(owner) => owner,
             Err(reason) => return self.refuse_parked(held, reason),
         };
-        let Some(metric) = self.metrics.find(&held.event.code).map(|place| self.metrics.get(place).thing.clone()) else {
+        let Some(metric) =
+            self.metrics.find(&held.event.code).map(|place| self.metrics.get(place).thing.clone())
+        else {
             return self.refuse_parked(held, Refusal::UnknownMetric);
         };
         let reading = match read(&metric, &held.event) {
@@ -536,7 +561,11 @@ impl Books {
         let Whose::Subscription(name) = &event.whose else { return Err("malformed") };
         let Some(id) = &event.id else { return Err("malformed") };
         let hash = id_hash(name, id);
-        let held = self.ids.get(hash, self.horizon()).filter(|held| held.state == IdState::Held).ok_or("unknown_event")?;
+        let held = self
+            .ids
+            .get(hash, self.horizon())
+            .filter(|held| held.state == IdState::Held)
+            .ok_or("unknown_event")?;
         if held.content != short(event.content) {
             return Err("content_mismatch");
         }
@@ -565,9 +594,10 @@ impl Books {
             self.put_id(hash, &cancelled);
             return Ok(None);
         }
-        let open = subscription.windows.iter().find(|window| {
-            !window.is_sealed() && window.ordinal % PLACES == u32::from(held.on)
-        });
+        let open = subscription
+            .windows
+            .iter()
+            .find(|window| !window.is_sealed() && window.ordinal % PLACES == u32::from(held.on));
         let Some(ordinal) = open.map(|window| window.ordinal) else { return Err("invoice_not_draft") };
         let plan = open.map(|window| window.plan);
         self.refuse_uncancellable(&checked, plan)?;
@@ -599,7 +629,9 @@ impl Books {
 
     fn take_back(&mut self, number: u32, ordinal: u32, checked: &Checked<'_>, held: &HeldId) {
         let at = checked.happened_at;
-        let prices = self.prices_of(self.subscriptions.get(number).window(ordinal).expect("the window is open").plan).clone();
+        let prices = self
+            .prices_of(self.subscriptions.get(number).window(ordinal).expect("the window is open").plan)
+            .clone();
         let subscription = self.subscriptions.get_mut(number);
         if held.late.is_none() {
             let window = subscription.window_mut(ordinal).expect("the window is open");
@@ -687,17 +719,26 @@ fn lines<'a>(
     prices: &'a PriceList,
     checked: &'a Checked<'_>,
 ) -> impl Iterator<Item = (LineKey, &'a Charge, &'a Tariff, u8)> {
-    prices.plan.charges.iter().zip(&prices.lines).filter(|(charge, _)| charge.metric == checked.metric.code).map(
-        |(charge, priced)| {
+    prices
+        .plan
+        .charges
+        .iter()
+        .zip(&prices.lines)
+        .filter(|(charge, _)| charge.metric == checked.metric.code)
+        .map(|(charge, priced)| {
             let filter = filter_of(charge, checked.event);
             let tariff = match filter {
                 0 => &charge.tariff,
                 place => &charge.filters[place - 1].tariff,
             };
             let group = group_of(tariff, checked.event);
-            (LineKey { charge: priced.number, filter: filter as u16, group }, charge, tariff, priced.generation)
-        },
-    )
+            (
+                LineKey { charge: priced.number, filter: filter as u16, group },
+                charge,
+                tariff,
+                priced.generation,
+            )
+        })
 }
 
 /// The filter with the most keys that all match, the first of equals; 0 is the default bucket (R76).
@@ -705,7 +746,10 @@ fn filter_of(charge: &Charge, event: &UsageEvent<'_>) -> usize {
     let mut best = (0, 0);
     for (place, filter) in charge.filters.iter().enumerate() {
         let matches = filter.values.iter().all(|(key, wanted)| {
-            event.property(key).and_then(Value::as_text).is_some_and(|text| wanted.iter().any(|value| *value == text))
+            event
+                .property(key)
+                .and_then(Value::as_text)
+                .is_some_and(|text| wanted.iter().any(|value| *value == text))
         });
         if matches && filter.values.len() > best.1 {
             best = (place + 1, filter.values.len());
@@ -718,11 +762,18 @@ fn group_of(tariff: &Tariff, event: &UsageEvent<'_>) -> Group {
     if tariff.group_keys.is_empty() {
         return None;
     }
-    let text = |key: &String| event.property(key).and_then(Value::as_text).map(|text| Box::from(text.as_ref()));
+    let text =
+        |key: &String| event.property(key).and_then(Value::as_text).map(|text| Box::from(text.as_ref()));
     Some(tariff.group_keys.iter().map(text).collect())
 }
 
-fn add(usage: &mut Buckets, prices: &PriceList, checked: &Checked<'_>, happened_at: Instant, stands_from: Instant) {
+fn add(
+    usage: &mut Buckets,
+    prices: &PriceList,
+    checked: &Checked<'_>,
+    happened_at: Instant,
+    stands_from: Instant,
+) {
     for (key, charge, tariff, _) in lines(prices, checked) {
         let used = used_by(checked, charge, happened_at, stands_from);
         usage.entry(key, checked.metric.aggregation).add(&used, free_part(tariff));
@@ -747,7 +798,12 @@ fn remove(
     }
 }
 
-fn used_by<'a>(checked: &'a Checked<'_>, charge: &Charge, happened_at: Instant, stands_from: Instant) -> Use<'a> {
+fn used_by<'a>(
+    checked: &'a Checked<'_>,
+    charge: &Charge,
+    happened_at: Instant,
+    stands_from: Instant,
+) -> Use<'a> {
     let precise = if charge.is_dynamic() { checked.event.precise_amount.as_quantity() } else { None };
     Use { reading: &checked.reading, precise_cents: precise.unwrap_or_default(), happened_at, stands_from }
 }
@@ -764,7 +820,8 @@ impl Carried {
         let metric = &checked.metric;
         let used = self.metrics.entry(metric.code.clone()).or_insert_with(|| MetricUse {
             events: 0,
-            units: matches!(metric.aggregation, Aggregation::Count | Aggregation::Sum).then(Quantity::default),
+            units: matches!(metric.aggregation, Aggregation::Count | Aggregation::Sum)
+                .then(Quantity::default),
         });
         used.events = used.events.saturating_add_signed(sign);
         if let Some(units) = &mut used.units {
@@ -820,7 +877,11 @@ impl UsageEvent<'_> {
             },
             code: owned(&self.code),
             happened_at: self.happened_at,
-            properties: self.properties.iter().map(|(name, value)| (owned(name), value.to_owned_value())).collect(),
+            properties: self
+                .properties
+                .iter()
+                .map(|(name, value)| (owned(name), value.to_owned_value()))
+                .collect(),
             precise_amount: self.precise_amount.to_owned_value(),
             content: self.content,
         }

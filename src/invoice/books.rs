@@ -3,8 +3,8 @@
 //! Nothing here waits, looks at a clock or fails: what changes the books comes in through [`Books::decide`], time
 //! included, and what the world is to be told leaves as [`Notice`]s.
 
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use chrono_tz::Tz;
@@ -32,7 +32,11 @@ use crate::catalog::settings::Settings;
 /// What comes in. Everything that changes the books is one of these.
 pub enum Input<'a> {
     Usage(UsageRecord<'a>),
-    Catalog { key: Option<&'a [u8]>, value: Option<&'a [u8]>, headers: Headers<'a> },
+    Catalog {
+        key: Option<&'a [u8]>,
+        value: Option<&'a [u8]>,
+        headers: Headers<'a>,
+    },
     Command(CommandRecord<'a>),
     /// Nothing but the time.
     Tick,
@@ -172,7 +176,7 @@ impl<T> Shelf<T> {
         place
     }
 
-    pub fn len(&self) -> u32 {
+    pub fn count(&self) -> u32 {
         self.things.len() as u32
     }
 
@@ -194,7 +198,11 @@ pub trait Named {
 
 impl<T> Default for Roster<T> {
     fn default() -> Roster<T> {
-        Roster { numbers: HashTable::new(), hasher: DefaultHashBuilder::default(), entries: Marked::default() }
+        Roster {
+            numbers: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            entries: Marked::default(),
+        }
     }
 }
 
@@ -215,9 +223,9 @@ impl<T: Named> Roster<T> {
     /// Makes the name free again; the number stays taken.
     pub fn forget_name(&mut self, external_id: &str) {
         let hash = self.hasher.hash_one(external_id);
-        if let Ok(found) = self.numbers.find_entry(hash, |number| {
-            self.entries[*number].external_id() == external_id
-        }) {
+        if let Ok(found) =
+            self.numbers.find_entry(hash, |number| self.entries[*number].external_id() == external_id)
+        {
             found.remove();
         }
     }

@@ -1,6 +1,9 @@
 //! Local dates and midnights, in the zone an invoice is written in.
 
-use chrono::{DateTime, Datelike, Days, Duration as Delta, LocalResult, Months, NaiveDate, NaiveDateTime, Offset, TimeZone};
+use chrono::{
+    DateTime, Datelike, Days, Duration as Delta, LocalResult, Months, NaiveDate, NaiveDateTime, Offset,
+    TimeZone,
+};
 use chrono_tz::Tz;
 
 use super::instant::{Instant, SECOND};
@@ -22,7 +25,8 @@ impl Date {
     }
 
     fn naive(self) -> NaiveDate {
-        NaiveDate::from_num_days_from_ce_opt(self.0 + DAYS_TO_1970).expect("a local date lies within chrono's years")
+        NaiveDate::from_num_days_from_ce_opt(self.0 + DAYS_TO_1970)
+            .expect("a local date lies within chrono's years")
     }
 
     pub fn plus_days(self, days: i64) -> Date {

@@ -1,7 +1,9 @@
 //! Commands: what people do to one customer's invoices.
 
 use super::aggregate::{Group, LineKey};
-use super::books::{Bill, BillKind, Books, CommandRecord, Coupon, CouponValue, Edit, PriceList, Stage, Used, exponent};
+use super::books::{
+    Bill, BillKind, Books, CommandRecord, Coupon, CouponValue, Edit, PriceList, Stage, Used, exponent,
+};
 use super::digest::{invoice_id, ordered_invoice_id};
 use super::document::{Fee, FeeType, InvoiceId, Payment, Status};
 use super::exact::Exact;
@@ -160,7 +162,10 @@ impl Books {
             InvoiceName::CreatedBy(command) => ordered_invoice_id(&order.customer, command),
             InvoiceName::Period { subscription, from, is_opening } => {
                 let id = invoice_id(subscription, from, is_opening);
-                if !self.bill_of.contains_key(&id) && !is_opening && self.is_accruing(subscription, customer, from) {
+                if !self.bill_of.contains_key(&id)
+                    && !is_opening
+                    && self.is_accruing(subscription, customer, from)
+                {
                     return Err(INVOICE_NOT_DRAFT);
                 }
                 id
@@ -171,9 +176,11 @@ impl Books {
     }
 
     fn is_accruing(&self, subscription: &str, customer: u32, from: Instant) -> bool {
-        self.subscriptions.find(subscription).map(|number| self.subscriptions.get(number)).is_some_and(|found| {
-            found.customer == customer && found.windows.iter().any(|window| window.period.from == from)
-        })
+        self.subscriptions.find(subscription).map(|number| self.subscriptions.get(number)).is_some_and(
+            |found| {
+                found.customer == customer && found.windows.iter().any(|window| window.period.from == from)
+            },
+        )
     }
 
     fn named_draft(&self, order: &Order<'_>) -> Result<u32, Reason> {
@@ -245,7 +252,8 @@ impl Books {
         }
         let prices = self.prices_for(bill).ok_or(UNKNOWN_CHARGE)?;
         let code = order.charge_code()?;
-        let place = prices.plan.charges.iter().position(|charge| charge.code == code).ok_or(UNKNOWN_CHARGE)?;
+        let place =
+            prices.plan.charges.iter().position(|charge| charge.code == code).ok_or(UNKNOWN_CHARGE)?;
         let charge = &prices.plan.charges[place];
         let filter = filter_place(charge, order.json.get("filter"))?;
         let tariff = match filter {
@@ -366,7 +374,12 @@ impl Books {
     }
 
     fn create_one_off(&mut self, order: &Order<'_>) -> Result<(), Reason> {
-        let items = order.json.get("fees").and_then(Json::as_list).filter(|items| !items.is_empty()).ok_or(MALFORMED)?;
+        let items = order
+            .json
+            .get("fees")
+            .and_then(Json::as_list)
+            .filter(|items| !items.is_empty())
+            .ok_or(MALFORMED)?;
         let prices = items.iter().map(one_off_price).collect::<Result<Vec<_>, Reason>>()?;
         let customer = self.known_customer(order)?;
         let exponent = exponent(self.currency_of(customer, None)) as i32;
@@ -379,13 +392,24 @@ impl Books {
         let credits = order.positive_cents("credits_cents")?;
         let customer = self.known_customer(order)?;
         let exponent = exponent(self.currency_of(customer, None)) as i32;
-        let price = OneOffPrice { display_name: "Prepaid credits".to_owned(), units: Quantity::ONE, cents: Exact::whole(credits) };
+        let price = OneOffPrice {
+            display_name: "Prepaid credits".to_owned(),
+            units: Quantity::ONE,
+            cents: Exact::whole(credits),
+        };
         self.order_invoice(order, customer, BillKind::Credit, &[price.fee(exponent)], Some(credits));
         Ok(())
     }
 
     /// Makes an invoice that a command orders: it is finalized at once.
-    fn order_invoice(&mut self, order: &Order<'_>, customer: u32, kind: BillKind, fees: &[Fee], credits: Option<i128>) {
+    fn order_invoice(
+        &mut self,
+        order: &Order<'_>,
+        customer: u32,
+        kind: BillKind,
+        fees: &[Fee],
+        credits: Option<i128>,
+    ) {
         let id = ordered_invoice_id(&order.customer, order.id);
         let number = self.add_bill(id, customer, kind, Some(order.id));
         let figures = self.figures(&self.bills[number], fees, 0);
@@ -443,7 +467,8 @@ impl Order<'_> {
     }
 
     fn coupon(&self) -> Result<Coupon, Reason> {
-        let amount = self.json.get("amount_cents").map(|_| self.positive_cents("amount_cents")).transpose()?;
+        let amount =
+            self.json.get("amount_cents").map(|_| self.positive_cents("amount_cents")).transpose()?;
         let in_range = |rate: &Quantity| rate.0 > 0 && rate.0 <= 100 * Quantity::ONE.0;
         let read_rate = |json: &Json| json.as_price().filter(in_range).ok_or(MALFORMED);
         let rate = self.json.get("percentage_rate").map(read_rate).transpose()?;
@@ -452,14 +477,23 @@ impl Order<'_> {
             Some("forever") => None,
             Some("recurring") => {
                 let count = self.json.get("frequency_duration").and_then(Json::as_integer);
-                Some(count.and_then(|count| u32::try_from(count).ok()).filter(|count| *count > 0).ok_or(MALFORMED)?)
+                Some(
+                    count
+                        .and_then(|count| u32::try_from(count).ok())
+                        .filter(|count| *count > 0)
+                        .ok_or(MALFORMED)?,
+                )
             }
             _ => return Err(MALFORMED),
         };
         let is_once = self.json.get("frequency").and_then(Json::as_text) == Some("once");
         match (amount, rate) {
-            (Some(cents), None) if is_once => Ok(Coupon { value: CouponValue::Balance(cents), invoices_left: None }),
-            (Some(cents), None) => Ok(Coupon { value: CouponValue::AmountEach(cents), invoices_left: invoices }),
+            (Some(cents), None) if is_once => {
+                Ok(Coupon { value: CouponValue::Balance(cents), invoices_left: None })
+            }
+            (Some(cents), None) => {
+                Ok(Coupon { value: CouponValue::AmountEach(cents), invoices_left: invoices })
+            }
             (None, Some(rate)) => Ok(Coupon { value: CouponValue::Percent(rate), invoices_left: invoices }),
             _ => Err(MALFORMED),
         }
@@ -479,7 +513,11 @@ fn filter_place(charge: &Charge, named: Option<&Json>) -> Result<usize, Reason> 
     values.sort();
     let is_it = |filter: &crate::catalog::plan::Filter| {
         filter.values.len() == values.len()
-            && filter.values.iter().zip(&values).all(|((key, list), (name, wanted))| key == name && list == wanted)
+            && filter
+                .values
+                .iter()
+                .zip(&values)
+                .all(|((key, list), (name, wanted))| key == name && list == wanted)
     };
     charge.filters.iter().position(is_it).map(|place| place + 1).ok_or(UNKNOWN_CHARGE)
 }
@@ -523,11 +561,14 @@ fn one_off_price(json: &Json) -> Result<OneOffPrice, Reason> {
         None => None,
         Some(cents) => Some(cents.as_integer().filter(|cents| *cents >= 0).ok_or(MALFORMED)?),
     };
-    let unit_price = json.get("unit_amount_cents").map(|price| price.as_price().ok_or(MALFORMED)).transpose()?;
+    let unit_price =
+        json.get("unit_amount_cents").map(|price| price.as_price().ok_or(MALFORMED)).transpose()?;
     match (amount, units, unit_price) {
-        (Some(cents), units, None) => {
-            Ok(OneOffPrice { display_name, units: units.unwrap_or(Quantity::ONE), cents: Exact::whole(cents) })
-        }
+        (Some(cents), units, None) => Ok(OneOffPrice {
+            display_name,
+            units: units.unwrap_or(Quantity::ONE),
+            cents: Exact::whole(cents),
+        }),
         (None, Some(units), Some(price)) => {
             let cents = Exact::from(units).times(&price.into());
             Ok(OneOffPrice { display_name, units, cents })

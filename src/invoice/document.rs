@@ -138,7 +138,7 @@ impl Document {
         let mut object = Object::open(out);
         object.text("id", &self.id.to_string());
         object.optional_text("number", self.number.as_deref());
-        object.optional("sequential_id", self.sequential_id, |out, id| push_display(out, id));
+        object.optional("sequential_id", self.sequential_id, push_display);
         if let Some(version) = version {
             object.number("version", version);
         }

@@ -131,7 +131,10 @@ mod tests {
 
     #[test]
     fn half_is_rounded_away_from_zero() {
-        assert_eq!([of(5, 2), of(-5, 2), of(49, 20), of(-7, 3), of(0, 1)].map(|n| n.rounded()), [3, -3, 2, -2, 0]);
+        assert_eq!(
+            [of(5, 2), of(-5, 2), of(49, 20), of(-7, 3), of(0, 1)].map(|n| n.rounded()),
+            [3, -3, 2, -2, 0]
+        );
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What an invoice's fees are and add up to: the period's own, and those of late usage.
 
 use super::aggregate::{Bucket, Buckets, LineKey};
-use super::books::{Advance, Bill, BillKind, Books, Edit, PriceList, PricedCharge, Sealing, Stage, Subscription, Window};
+use super::books::{
+    Advance, Bill, BillKind, Books, Edit, PriceList, PricedCharge, Sealing, Stage, Subscription, Window,
+};
 use super::document::{Amounts, Document, Fee, FeeType, Figures, InvoiceType, Payment, Status, write_fees};
 use super::exact::{Exact, percent};
 use super::grace;
@@ -98,7 +100,8 @@ impl Basis<'_> {
 
     fn charge_fees(&self, charge: &Charge, priced: &PricedCharge) -> ChargeFees {
         let mut lines = Vec::new();
-        let tariffs = std::iter::once(&charge.tariff).chain(charge.filters.iter().map(|filter| &filter.tariff));
+        let tariffs =
+            std::iter::once(&charge.tariff).chain(charge.filters.iter().map(|filter| &filter.tariff));
         for (filter, tariff) in tariffs.enumerate() {
             for key in self.keys(priced.number, filter as u16, tariff) {
                 let line = self.line(key, tariff, priced);
@@ -120,7 +123,8 @@ impl Basis<'_> {
         if tariff.group_keys.is_empty() {
             return vec![LineKey { charge, filter, group: None }];
         }
-        let mut keys: Vec<LineKey> = self.usage.groups(charge, filter).map(|bucket| bucket.key.clone()).collect();
+        let mut keys: Vec<LineKey> =
+            self.usage.groups(charge, filter).map(|bucket| bucket.key.clone()).collect();
         if let Some(edits) = self.edits {
             keys.extend(edits.keys().filter(|key| key.charge == charge && key.filter == filter).cloned());
         }
@@ -169,7 +173,8 @@ impl Basis<'_> {
         }
         let least = Exact::whole(plan.commitment_cents).times(&Exact::of_share(self.share));
         let lines: i128 = charges.iter().flat_map(|fees| &fees.lines).map(|line| line.cents).sum();
-        let minimums: i128 = charges.iter().filter_map(|fees| fees.minimum.as_ref()).map(|amount| amount.cents).sum();
+        let minimums: i128 =
+            charges.iter().filter_map(|fees| fees.minimum.as_ref()).map(|amount| amount.cents).sum();
         Some(lifted(&least, self.base_fee_cents + lines + minimums, self.exponent))
     }
 
@@ -243,7 +248,9 @@ fn difference(with: Option<&Amount>, without: Option<&Amount>) -> Option<Amount>
 
 impl Line {
     fn minus(&self, other: Option<&Line>) -> Line {
-        let Some(other) = other else { return Line { key: self.key.clone(), display_name: None, precise: self.precise.clone(), ..*self } };
+        let Some(other) = other else {
+            return Line { key: self.key.clone(), display_name: None, precise: self.precise.clone(), ..*self };
+        };
         Line {
             key: self.key.clone(),
             units: Quantity(self.units.0 - other.units.0),
@@ -256,7 +263,13 @@ impl Line {
     }
 }
 
-fn line_fee(fee_type: FeeType, charge: &Charge, priced: &PricedCharge, line: &Line, period: (Instant, Instant)) -> Fee {
+fn line_fee(
+    fee_type: FeeType,
+    charge: &Charge,
+    priced: &PricedCharge,
+    line: &Line,
+    period: (Instant, Instant),
+) -> Fee {
     let filter = (line.key.filter > 0).then(|| &charge.filters[usize::from(line.key.filter) - 1]);
     let tariff = filter.map_or(&charge.tariff, |filter| &filter.tariff);
     let named = line.display_name.clone().or_else(|| filter.and_then(|filter| filter.display_name.clone()));
@@ -316,7 +329,10 @@ impl Books {
     fn tax_rate(&self, customer: u32) -> Exact {
         let entity = self.entity_of(customer);
         let codes = self.customers.get(customer).record.tax_codes.as_ref().unwrap_or(&entity.tax_codes);
-        let rates = codes.iter().filter_map(|code| self.taxes.find(code)).map(|place| self.taxes.get(place).thing.rate);
+        let rates = codes
+            .iter()
+            .filter_map(|code| self.taxes.find(code))
+            .map(|place| self.taxes.get(place).thing.rate);
         rates.fold(Exact::zero(), |sum, rate| sum.plus(&rate.into()))
     }
 
@@ -324,7 +340,11 @@ impl Books {
         match bill.kind {
             BillKind::Period { subscription, ordinal, .. } => {
                 let subscription = self.subscriptions.get(subscription);
-                self.period_fees(bill, subscription, subscription.window(ordinal).expect("a draft has its window"))
+                self.period_fees(
+                    bill,
+                    subscription,
+                    subscription.window(ordinal).expect("a draft has its window"),
+                )
             }
             BillKind::Opening { subscription, ordinal } => {
                 let subscription = self.subscriptions.get(subscription);
@@ -342,14 +362,21 @@ impl Books {
         fees.extend(next.and_then(|next| self.advance_fee(bill.customer, next)));
         fees.extend(basis.fees());
         for original in &subscription.windows {
-            if let Some(sealing) = original.sealed.as_deref().filter(|sealing| sealing.carrier == Some(window.ordinal)) {
+            if let Some(sealing) =
+                original.sealed.as_deref().filter(|sealing| sealing.carrier == Some(window.ordinal))
+            {
                 fees.extend(late_fees(original, sealing));
             }
         }
         fees
     }
 
-    pub(super) fn basis<'a>(&'a self, customer: u32, window: &'a Window, edits: Option<&'a Edits>) -> Basis<'a> {
+    pub(super) fn basis<'a>(
+        &'a self,
+        customer: u32,
+        window: &'a Window,
+        edits: Option<&'a Edits>,
+    ) -> Basis<'a> {
         let prices = self.prices_of(window.plan);
         let exponent = self.exponent_of(customer, &prices.plan);
         let share = window.period.share(prices.plan.interval, window.end, self.zone_of(customer));
@@ -390,7 +417,9 @@ impl Books {
     }
 
     pub(super) fn billed_in_advance(&self, customer: u32, window: &Window, advance: &Advance) -> i128 {
-        advance.sealed_cents.unwrap_or_else(|| self.advance_fee(customer, window).map_or(0, |fee| fee.amount_cents))
+        advance
+            .sealed_cents
+            .unwrap_or_else(|| self.advance_fee(customer, window).map_or(0, |fee| fee.amount_cents))
     }
 
     /// The document of an invoice that isn't sealed, as everything stands now.

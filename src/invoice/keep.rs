@@ -13,9 +13,10 @@ use super::books::{Books, Due, Fates, Life, PlanState, PriceList, PricedCharge, 
 use super::ids::{ENTRY_BYTES, Entry, HeldId, pack, unpack};
 use super::instant::Instant;
 use super::kept::{
-    BillText, CustomerText, HeldText, PlanText, PricesText, ShelfText, SubscriptionText, UnbillableText, UsageText,
+    CustomerText, HeldText, PlanText, PricesText, ShelfText, SubscriptionText, UnbillableText, UsageText,
     WaitingText,
 };
+use super::kept_bills::BillText;
 use super::waiting::WaitingRecord;
 use crate::catalog::json::Json;
 use crate::catalog::settings::Settings;
@@ -171,19 +172,27 @@ impl Books {
             let kept = self.plans.get(place);
             let (next_charge, generation) = (kept.thing.next_charge, kept.thing.generation);
             let prices = kept.thing.prices.version;
-            changes.put(format!("plan:{place}"), &PlanText { shelf: ShelfText::of(kept), next_charge, generation, prices });
+            changes.put(
+                format!("plan:{place}"),
+                &PlanText { shelf: ShelfText::of(kept), next_charge, generation, prices },
+            );
         }
         for version in std::mem::take(&mut keeping.new_prices) {
             let Some(prices) = keeping.price_lists.get(&version) else { continue };
-            let lines = prices.lines.iter().map(|line| (line.number, line.metric_number, line.generation)).collect();
+            let lines =
+                prices.lines.iter().map(|line| (line.number, line.metric_number, line.generation)).collect();
             let source = |bytes: &Arc<[u8]>| String::from_utf8_lossy(bytes).into_owned();
             let metrics = prices.sources.metrics.iter().map(source).collect();
             let plan = source(&prices.sources.plan);
             changes.put(format!("prices:{version}"), &PricesText { plan, metrics, lines });
         }
         // A list that only this index still knows was the last one of something sealed long ago.
-        let unused: Vec<u32> =
-            keeping.price_lists.iter().filter(|(_, prices)| Arc::strong_count(prices) == 1).map(|(version, _)| *version).collect();
+        let unused: Vec<u32> = keeping
+            .price_lists
+            .iter()
+            .filter(|(_, prices)| Arc::strong_count(prices) == 1)
+            .map(|(version, _)| *version)
+            .collect();
         for version in unused {
             keeping.price_lists.remove(&version);
             changes.forgets.push(format!("prices:{version}"));
@@ -196,7 +205,8 @@ impl Books {
         }
         self.customers.entries.take_used();
         for number in self.subscriptions.entries.take_changed() {
-            changes.put(format!("subscription:{number}"), &SubscriptionText::of(self.subscriptions.get(number)));
+            changes
+                .put(format!("subscription:{number}"), &SubscriptionText::of(self.subscriptions.get(number)));
         }
         for number in self.subscriptions.entries.take_used() {
             changes.put(format!("usage:{number}"), &UsageText::of(self.subscriptions.get(number)));
@@ -216,7 +226,9 @@ impl Books {
             let waiting = self.waiting.entry(*number).expect("what waits misses something");
             changes.put(format!("waiting:{number}"), &WaitingText::of(waiting));
         }
-        changes.forgets.extend(self.keeping.waiting_known.difference(&present).map(|number| format!("waiting:{number}")));
+        changes.forgets.extend(
+            self.keeping.waiting_known.difference(&present).map(|number| format!("waiting:{number}")),
+        );
         self.keeping.waiting_known = present;
     }
 
@@ -264,21 +276,27 @@ impl Books {
         let is_new = !entries.is_empty();
         for entry in entries {
             if keeping.open_chunk.is_empty() {
-                keeping.chunks.push_back(IdChunk { number: keeping.next_chunk, last_happened_at: Instant::MIN });
+                keeping
+                    .chunks
+                    .push_back(IdChunk { number: keeping.next_chunk, last_happened_at: Instant::MIN });
                 keeping.next_chunk += 1;
             }
             let chunk = keeping.chunks.back_mut().expect("an open chunk is the last one");
             chunk.last_happened_at = chunk.last_happened_at.max(unpack(&entry).1.happened_at);
             keeping.open_chunk.extend_from_slice(&entry);
             if keeping.open_chunk.len() >= CHUNK_BYTES_MAX {
-                changes.writes.push((format!("ids:{}", chunk.number), std::mem::take(&mut keeping.open_chunk)));
+                changes
+                    .writes
+                    .push((format!("ids:{}", chunk.number), std::mem::take(&mut keeping.open_chunk)));
             }
         }
         if is_new && !keeping.open_chunk.is_empty() {
             let number = keeping.chunks.back().expect("an open chunk is the last one").number;
             changes.writes.push((format!("ids:{number}"), keeping.open_chunk.clone()));
         }
-        while keeping.chunks.len() > 1 && keeping.chunks.front().is_some_and(|chunk| chunk.last_happened_at < horizon) {
+        while keeping.chunks.len() > 1
+            && keeping.chunks.front().is_some_and(|chunk| chunk.last_happened_at < horizon)
+        {
             let chunk = keeping.chunks.pop_front().expect("it was just seen");
             changes.forgets.push(format!("ids:{}", chunk.number));
         }
@@ -292,10 +310,10 @@ impl Books {
         Contents {
             now: Some(self.now),
             settings: keeping.settings.as_ref().map(|source| String::from_utf8_lossy(source).into_owned()),
-            entities: self.entities.len(),
-            taxes: self.taxes.len(),
-            metrics: self.metrics.len(),
-            plans: self.plans.len(),
+            entities: self.entities.count(),
+            taxes: self.taxes.count(),
+            metrics: self.metrics.count(),
+            plans: self.plans.count(),
             prices: keeping.price_lists.keys().copied().collect(),
             customers: self.customers.len() as u32,
             subscriptions: self.subscriptions.len() as u32,
@@ -323,13 +341,15 @@ impl Contents {
     /// The keys of all documents, in the order in which they are needed.
     fn keys(&self) -> Vec<String> {
         let mut keys = Vec::new();
-        let mut all = |kind: &str, count: u32| keys.extend((0..count).map(|number| format!("{kind}:{number}")));
+        let mut all =
+            |kind: &str, count: u32| keys.extend((0..count).map(|number| format!("{kind}:{number}")));
         all("entity", self.entities);
         all("tax", self.taxes);
         all("metric", self.metrics);
         all("plan", self.plans);
         keys.extend(self.prices.iter().map(|version| format!("prices:{version}")));
-        let mut all = |kind: &str, count: u32| keys.extend((0..count).map(|number| format!("{kind}:{number}")));
+        let mut all =
+            |kind: &str, count: u32| keys.extend((0..count).map(|number| format!("{kind}:{number}")));
         all("customer", self.customers);
         all("subscription", self.subscriptions);
         all("usage", self.subscriptions);
@@ -372,7 +392,8 @@ impl Books {
         let mut books = Books::kept(settings);
         books.now = contents.now.unwrap_or(Instant::MIN);
         if let Some(source) = &contents.settings {
-            let json = Json::read(source.as_bytes()).ok_or_else(|| unreadable("shard", "the settings are no JSON"))?;
+            let json = Json::read(source.as_bytes())
+                .ok_or_else(|| unreadable("shard", "the settings are no JSON"))?;
             books.settings = Settings::read(&json).map_err(|fault| unreadable("shard", fault.pointer))?;
             books.keeping.settings = Some(Arc::from(source.as_bytes()));
         }
@@ -427,8 +448,10 @@ impl Books {
                 Ok(())
             }
             "subscription" => {
-                let subscription = parse::<SubscriptionText>(key, bytes)?.read(key, &self.keeping.price_lists)?;
-                let is_gone = subscription.anchor.started_at == Instant::MAX && subscription.ends_at == Some(Instant::MIN);
+                let subscription =
+                    parse::<SubscriptionText>(key, bytes)?.read(key, &self.keeping.price_lists)?;
+                let is_gone = subscription.anchor.started_at == Instant::MAX
+                    && subscription.ends_at == Some(Instant::MIN);
                 let (customer, name) = (subscription.customer, subscription.external_id.clone());
                 let number = self.subscriptions.add(subscription);
                 if is_gone {
@@ -491,7 +514,12 @@ impl Books {
         let (record, source, is_removed) = text.shelf.read(key)?;
         let Record::Plan(plan) = record else { return Err(unreadable(key, "it is no plan")) };
         let code = plan.code.clone();
-        let prices = Arc::new(PriceList { version: text.prices, sources: Sources::default(), plan: Arc::new(plan), lines: Vec::new() });
+        let prices = Arc::new(PriceList {
+            version: text.prices,
+            sources: Sources::default(),
+            plan: Arc::new(plan),
+            lines: Vec::new(),
+        });
         let state = PlanState { next_charge: text.next_charge, generation: text.generation, prices };
         let place = self.plans.put(&code, state, &source);
         self.plans.get_mut(place).is_removed = is_removed;
@@ -532,7 +560,8 @@ impl Books {
         // What it was waiting for first may be there by now, and something else still be missing.
         let noted = Name::new(text.missing_kind(key)?, text.missing_code);
         let missing = self.missing(&record).unwrap_or(noted);
-        let waiting = WaitingRecord { record, key: text.key.map(String::into_bytes), value: text.value.into_bytes() };
+        let waiting =
+            WaitingRecord { record, key: text.key.map(String::into_bytes), value: text.value.into_bytes() };
         self.waiting.put_back(number, waiting, missing);
         Ok(())
     }
@@ -562,7 +591,9 @@ impl Books {
             if subscription.life == Life::NotBegun || subscription.wants_opening {
                 found.push((subscription.anchor.started_at, Due::Begin(number)));
             }
-            for window in subscription.windows.iter().filter(|window| window.bill.is_none() && !window.is_sealed()) {
+            for window in
+                subscription.windows.iter().filter(|window| window.bill.is_none() && !window.is_sealed())
+            {
                 found.push((window.to, Due::PeriodEnd { subscription: number, ordinal: window.ordinal }));
             }
         }
@@ -572,7 +603,11 @@ impl Books {
             found.extend(draft.refresh_at.map(|at| (at, Due::Refresh(*number))));
         }
         let parking_limit = self.settings.parking_limit.exact();
-        found.extend(self.parked.iter().map(|(number, held)| (held.arrived_at.plus(parking_limit), Due::ParkingOver(*number))));
+        found.extend(
+            self.parked
+                .iter()
+                .map(|(number, held)| (held.arrived_at.plus(parking_limit), Due::ParkingOver(*number))),
+        );
         let interval = self.settings.refresh_interval.exact();
         found.extend(self.unbillable.iter().map(|(key, unbillable)| {
             (unbillable.since.plus(interval), Due::Unbillable(key.subscription, key.from))

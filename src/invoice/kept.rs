@@ -13,23 +13,18 @@ use serde_json::value::RawValue;
 
 use super::aggregate::{Bucket, Buckets, Extra, FreeUse, Group, LineKey, Total};
 use super::books::{
-    Advance, AwaitsNumber, Bill, BillKind, Carried, Coupon, CouponValue, Customer, Draft, Edit, Era, Held, Kept, Life, MetricUse, Money, News,
-    PlanChange, PriceList, Sealed, Sealing, Stage, Subscription, Unbillable, UnbillableKey, Used, Window,
+    Advance, Carried, Coupon, CouponValue, Customer, Era, Held, Kept, Life, MetricUse, Money, PlanChange,
+    PriceList, Sealing, Subscription, Unbillable, UnbillableKey, Window,
 };
 use super::calendar::Date;
-use super::document::{Amounts, Document, Figures, InvoiceId, InvoiceType, Object, Payment, Reason, Status};
+use super::document::Object;
 use super::instant::Instant;
 use super::keep::Unreadable;
-use super::notice::{Event, Notice, Topic};
 use super::period::{Anchor, End, Period, Share};
 use super::quantity::Quantity;
 use super::usage::{UsageEvent, Whose};
 use super::waiting::WaitingRecord;
-use crate::catalog::currency::Currency;
 use crate::catalog::customer::{BillingTime, CustomerRecord, SubscriptionRecord};
-use crate::catalog::duration::Duration;
-use crate::catalog::json::Json;
-use crate::catalog::settings::Dialect;
 use crate::catalog::{Kind, Record};
 
 impl Serialize for Instant {
@@ -74,7 +69,7 @@ fn read_quantity(text: &str) -> Option<Quantity> {
 
 /// A thing of a small kind: its record as it came, and whether it was removed.
 #[derive(Serialize, Deserialize)]
-pub struct ShelfText {
+pub(super) struct ShelfText {
     record: String,
     #[serde(default, skip_serializing_if = "is_false")]
     removed: bool,
@@ -85,19 +80,20 @@ fn is_false(flag: &bool) -> bool {
 }
 
 impl ShelfText {
-    pub fn of<T>(kept: &Kept<T>) -> ShelfText {
+    pub(super) fn of<T>(kept: &Kept<T>) -> ShelfText {
         ShelfText { record: String::from_utf8_lossy(&kept.source).into_owned(), removed: kept.is_removed }
     }
 
-    pub fn read(self, key: &str) -> Result<(Record, Arc<[u8]>, bool), Unreadable> {
-        let record = Record::read(None, Some(self.record.as_bytes()))
-            .map_err(|fault| Unreadable(format!("document {key} holds no record: {} {}", fault.reason, fault.pointer)))?;
+    pub(super) fn read(self, key: &str) -> Result<(Record, Arc<[u8]>, bool), Unreadable> {
+        let record = Record::read(None, Some(self.record.as_bytes())).map_err(|fault| {
+            Unreadable(format!("document {key} holds no record: {} {}", fault.reason, fault.pointer))
+        })?;
         Ok((record, Arc::from(self.record.into_bytes()), self.removed))
     }
 }
 
 #[derive(Serialize, Deserialize)]
-pub struct PlanText {
+pub(super) struct PlanText {
     #[serde(flatten)]
     pub shelf: ShelfText,
     pub next_charge: u16,
@@ -106,7 +102,7 @@ pub struct PlanText {
 }
 
 #[derive(Serialize, Deserialize)]
-pub struct PricesText {
+pub(super) struct PricesText {
     pub plan: String,
     pub metrics: Vec<String>,
     /// Of each charge its number, its metric's, and the generation that brought it.
@@ -114,7 +110,7 @@ pub struct PricesText {
 }
 
 #[derive(Serialize, Deserialize)]
-pub struct WaitingText {
+pub(super) struct WaitingText {
     pub key: Option<String>,
     pub value: String,
     missing: String,
@@ -122,7 +118,7 @@ pub struct WaitingText {
 }
 
 impl WaitingText {
-    pub fn of((waiting, missing): (&WaitingRecord, &crate::catalog::Name)) -> WaitingText {
+    pub(super) fn of((waiting, missing): (&WaitingRecord, &crate::catalog::Name)) -> WaitingText {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         WaitingText {
             key: waiting.key.as_deref().map(text),
@@ -132,15 +128,16 @@ impl WaitingText {
         }
     }
 
-    pub fn missing_kind(&self, key: &str) -> Result<Kind, Unreadable> {
-        Kind::named(&self.missing).ok_or_else(|| Unreadable(format!("document {key} waits for an unknown kind")))
+    pub(super) fn missing_kind(&self, key: &str) -> Result<Kind, Unreadable> {
+        Kind::named(&self.missing)
+            .ok_or_else(|| Unreadable(format!("document {key} waits for an unknown kind")))
     }
 }
 
 // --- Customers ----------------------------------------------------------------------------------------------------------
 
 #[derive(Serialize, Deserialize)]
-pub struct CustomerText {
+pub(super) struct CustomerText {
     record: Box<RawValue>,
     entity: u32,
     #[serde(default, skip_serializing_if = "is_false")]
@@ -170,7 +167,7 @@ struct CouponText {
 }
 
 impl CustomerText {
-    pub fn of(customer: &Customer) -> CustomerText {
+    pub(super) fn of(customer: &Customer) -> CustomerText {
         CustomerText {
             record: raw(customer_record(&customer.record)),
             entity: customer.entity,
@@ -180,7 +177,7 @@ impl CustomerText {
         }
     }
 
-    pub fn read(self, key: &str) -> Result<Customer, Unreadable> {
+    pub(super) fn read(self, key: &str) -> Result<Customer, Unreadable> {
         let Ok(Record::Customer(record)) = Record::read(None, Some(self.record.get().as_bytes())) else {
             return Err(Unreadable(format!("document {key} holds no customer")));
         };
@@ -199,8 +196,12 @@ impl CustomerText {
 impl MoneyText {
     fn of(money: &Money) -> MoneyText {
         let coupon = |coupon: &Coupon| {
-            let mut text =
-                CouponText { balance: None, amount: None, percent: None, invoices_left: coupon.invoices_left };
+            let mut text = CouponText {
+                balance: None,
+                amount: None,
+                percent: None,
+                invoices_left: coupon.invoices_left,
+            };
             match coupon.value {
                 CouponValue::Balance(cents) => text.balance = Some(cents),
                 CouponValue::AmountEach(cents) => text.amount = Some(cents),
@@ -232,7 +233,7 @@ impl MoneyText {
     }
 }
 
-fn raw(text: Vec<u8>) -> Box<RawValue> {
+pub(super) fn raw(text: Vec<u8>) -> Box<RawValue> {
     let text = String::from_utf8(text).expect("JSON is text");
     RawValue::from_string(text).expect("what was written is JSON")
 }
@@ -275,8 +276,11 @@ fn subscription_record(record: &SubscriptionRecord) -> Vec<u8> {
         Some(BillingTime::Anniversary) => object.text("billing_time", "anniversary"),
         None => {}
     }
-    let instants =
-        [("started_at", record.started_at), ("ended_at", record.ended_at), ("effective_at", record.effective_at)];
+    let instants = [
+        ("started_at", record.started_at),
+        ("ended_at", record.ended_at),
+        ("effective_at", record.effective_at),
+    ];
     for (name, at) in instants {
         if at.is_some() {
             object.instant(name, at);
@@ -289,7 +293,7 @@ fn subscription_record(record: &SubscriptionRecord) -> Vec<u8> {
 // --- Subscriptions ------------------------------------------------------------------------------------------------------
 
 #[derive(Serialize, Deserialize)]
-pub struct SubscriptionText {
+pub(super) struct SubscriptionText {
     record: Box<RawValue>,
     customer: u32,
     started_at: Instant,
@@ -367,7 +371,8 @@ struct CarriedText {
 
 impl CarriedText {
     fn of(carried: &Carried) -> CarriedText {
-        let metrics = carried.metrics.iter().map(|(code, used)| (code.clone(), (used.events, used.units))).collect();
+        let metrics =
+            carried.metrics.iter().map(|(code, used)| (code.clone(), (used.events, used.units))).collect();
         CarriedText { from: carried.from, to: carried.to, metrics }
     }
 
@@ -378,7 +383,7 @@ impl CarriedText {
 }
 
 impl SubscriptionText {
-    pub fn of(subscription: &Subscription) -> SubscriptionText {
+    pub(super) fn of(subscription: &Subscription) -> SubscriptionText {
         SubscriptionText {
             record: raw(subscription_record(&subscription.record)),
             customer: subscription.customer,
@@ -395,20 +400,30 @@ impl SubscriptionText {
             change: subscription.change.map(|change| (change.at, change.plan)),
             wants_opening: subscription.wants_opening,
             next: subscription.next_ordinal,
-            eras: subscription.eras.iter().map(|era| (era.first.parts(), era.plan, era.zone.name().to_owned())).collect(),
+            eras: subscription
+                .eras
+                .iter()
+                .map(|era| (era.first.parts(), era.plan, era.zone.name().to_owned()))
+                .collect(),
             windows: subscription.windows.iter().map(WindowText::of).collect(),
             ahead: subscription.ahead.iter().map(HeldText::of).collect(),
         }
     }
 
-    pub fn read(self, key: &str, prices: &BTreeMap<u32, Arc<PriceList>>) -> Result<Subscription, Unreadable> {
+    pub(super) fn read(
+        self,
+        key: &str,
+        prices: &BTreeMap<u32, Arc<PriceList>>,
+    ) -> Result<Subscription, Unreadable> {
         let Ok(Record::Subscription(record)) = Record::read(None, Some(self.record.get().as_bytes())) else {
             return Err(Unreadable(format!("document {key} holds no subscription")));
         };
         let billing_time = if self.anniversary { BillingTime::Anniversary } else { BillingTime::Calendar };
         let mut eras = Vec::with_capacity(self.eras.len());
         for (first, plan, zone) in self.eras {
-            let zone = zone.parse().map_err(|_| Unreadable(format!("document {key} names the unknown zone {zone}")))?;
+            let zone = zone
+                .parse()
+                .map_err(|_| Unreadable(format!("document {key} names the unknown zone {zone}")))?;
             eras.push(Era { first: Period::from_parts(first), plan, zone });
         }
         let windows: Result<VecDeque<Window>, Unreadable> =
@@ -456,7 +471,9 @@ impl WindowText {
             None => None,
             Some(text) => {
                 let list = prices.get(&text.prices);
-                let list = list.ok_or_else(|| Unreadable(format!("document {key} names unknown prices {}", text.prices)))?;
+                let list = list.ok_or_else(|| {
+                    Unreadable(format!("document {key} names unknown prices {}", text.prices))
+                })?;
                 Some(Box::new(text.read(list.clone())))
             }
         };
@@ -468,7 +485,11 @@ impl WindowText {
             plan: self.plan,
             usage: Buckets::default(),
             bill: self.bill,
-            advance: self.advance.map(|(to, end, sealed_cents)| Advance { to, end: read_end(end), sealed_cents }),
+            advance: self.advance.map(|(to, end, sealed_cents)| Advance {
+                to,
+                end: read_end(end),
+                sealed_cents,
+            }),
             carries: self.carries.into_iter().map(CarriedText::read).collect(),
             sealed,
             fresh: self.fresh.into_iter().map(HeldText::read).collect(),
@@ -504,15 +525,15 @@ impl SealingText {
 
 /// What usage changes of a subscription: the buckets of its windows that aren't sealed.
 #[derive(Serialize, Deserialize)]
-pub struct UsageText(Vec<(u32, Vec<BucketText>)>);
+pub(super) struct UsageText(Vec<(u32, Vec<BucketText>)>);
 
 impl UsageText {
-    pub fn of(subscription: &Subscription) -> UsageText {
+    pub(super) fn of(subscription: &Subscription) -> UsageText {
         let open = subscription.windows.iter().filter(|window| !window.usage.is_empty());
         UsageText(open.map(|window| (window.ordinal, bucket_texts(&window.usage))).collect())
     }
 
-    pub fn put_into(self, subscription: &mut Subscription) {
+    pub(super) fn put_into(self, subscription: &mut Subscription) {
         for (ordinal, texts) in self.0 {
             if let Some(window) = subscription.window_mut(ordinal) {
                 window.usage = read_buckets(texts);
@@ -523,7 +544,14 @@ impl UsageText {
 
 /// Charge, filter, group, events, total, and what only some charges need.
 #[derive(Serialize, Deserialize)]
-struct BucketText(u16, u16, Option<Vec<Option<String>>>, u64, TotalText, Option<(Quantity, u64, Quantity, bool)>);
+struct BucketText(
+    u16,
+    u16,
+    Option<Vec<Option<String>>>,
+    u64,
+    TotalText,
+    Option<(Quantity, u64, Quantity, bool)>,
+);
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -544,11 +572,11 @@ fn read_buckets(texts: Vec<BucketText>) -> Buckets {
     Buckets::from_kept(texts.into_iter().map(BucketText::read).collect())
 }
 
-fn group_text(group: &Group) -> Option<Vec<Option<String>>> {
+pub(super) fn group_text(group: &Group) -> Option<Vec<Option<String>>> {
     group.as_ref().map(|values| values.iter().map(|value| value.as_deref().map(str::to_owned)).collect())
 }
 
-fn read_group(text: Option<Vec<Option<String>>>) -> Group {
+pub(super) fn read_group(text: Option<Vec<Option<String>>>) -> Group {
     text.map(|values| values.into_iter().map(|value| value.map(String::into_boxed_str)).collect())
 }
 
@@ -564,9 +592,10 @@ impl BucketText {
             Total::Latest(latest) => TotalText::Latest(*latest),
             Total::Weighted(sum, moment) => TotalText::Weighted(*sum, moment.to_string()),
         };
-        let extra = bucket.extra.as_deref().map(|extra| {
-            (extra.precise_cents, extra.free.events, extra.free.amount, extra.free.is_over)
-        });
+        let extra = bucket
+            .extra
+            .as_deref()
+            .map(|extra| (extra.precise_cents, extra.free.events, extra.free.amount, extra.free.is_over));
         let LineKey { charge, filter, group } = &bucket.key;
         BucketText(*charge, *filter, group_text(group), bucket.events, total, extra)
     }
@@ -577,11 +606,13 @@ impl BucketText {
             TotalText::Count => Total::Count,
             TotalText::Sum(sum) => Total::Sum(sum),
             TotalText::Max(max) => Total::Max(max),
-            TotalText::Unique(values) => {
-                Total::Unique(values.into_iter().map(|(value, count)| (value.into_boxed_str(), count)).collect())
-            }
+            TotalText::Unique(values) => Total::Unique(
+                values.into_iter().map(|(value, count)| (value.into_boxed_str(), count)).collect(),
+            ),
             TotalText::Latest(latest) => Total::Latest(latest),
-            TotalText::Weighted(sum, moment) => Total::Weighted(sum, moment.parse::<BigInt>().unwrap_or_default()),
+            TotalText::Weighted(sum, moment) => {
+                Total::Weighted(sum, moment.parse::<BigInt>().unwrap_or_default())
+            }
         };
         let extra = extra.map(|(precise_cents, events, amount, is_over)| {
             Box::new(Extra { precise_cents, free: FreeUse { events, amount, is_over } })
@@ -593,7 +624,7 @@ impl BucketText {
 // --- Usage that is kept whole -------------------------------------------------------------------------------------------
 
 #[derive(Serialize, Deserialize)]
-pub struct HeldText {
+pub(super) struct HeldText {
     event: UsageEvent<'static>,
     arrived_at: Instant,
     happened_at: Instant,
@@ -635,7 +666,7 @@ impl BytesText {
 }
 
 impl HeldText {
-    pub fn of(held: &Held) -> HeldText {
+    pub(super) fn of(held: &Held) -> HeldText {
         HeldText {
             event: held.event.clone(),
             arrived_at: held.arrived_at,
@@ -649,7 +680,7 @@ impl HeldText {
         }
     }
 
-    pub fn read(self) -> Held {
+    pub(super) fn read(self) -> Held {
         Held {
             event: self.event,
             arrived_at: self.arrived_at,
@@ -674,14 +705,14 @@ impl Held {
 }
 
 #[derive(Serialize, Deserialize)]
-pub struct UnbillableText {
+pub(super) struct UnbillableText {
     subscription: u32,
     since: Instant,
     carried: CarriedText,
 }
 
 impl UnbillableText {
-    pub fn of((key, unbillable): (&UnbillableKey, &Unbillable)) -> UnbillableText {
+    pub(super) fn of((key, unbillable): (&UnbillableKey, &Unbillable)) -> UnbillableText {
         UnbillableText {
             subscription: key.subscription,
             since: unbillable.since,
@@ -689,292 +720,9 @@ impl UnbillableText {
         }
     }
 
-    pub fn read(self) -> (UnbillableKey, Unbillable) {
+    pub(super) fn read(self) -> (UnbillableKey, Unbillable) {
         let carried = self.carried.read();
         let key = UnbillableKey { subscription: self.subscription, from: carried.from };
         (key, Unbillable { since: self.since, carried })
     }
-}
-
-// --- Invoices -----------------------------------------------------------------------------------------------------------
-
-#[derive(Serialize, Deserialize)]
-pub struct BillText<'a> {
-    id: String,
-    customer: u32,
-    kind: KindText,
-    version: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    created_by: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    draft: Option<DraftText>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    invoice: Option<Cow<'a, RawValue>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    used: Option<UsedText>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    credits: Option<i128>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    awaits: Option<AwaitsText>,
-}
-
-/// The head of a number, and what is told once it is there.
-#[derive(Serialize, Deserialize)]
-struct AwaitsText {
-    head: String,
-    news: Vec<NewsText>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum NewsText {
-    Invoice { at: Instant, event: String, version: u32, invoice: Box<RawValue> },
-    Usage { at: Instant, key: String, headers: Vec<(String, String)>, value: String },
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum KindText {
-    Period(u32, u32, u8),
-    Opening(u32, u32),
-    OneOff,
-    Credit,
-}
-
-#[derive(Serialize, Deserialize)]
-struct DraftText {
-    finalizes_at: Instant,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    refresh_at: Option<Instant>,
-    announced: u64,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    edits: Vec<EditText>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    frozen: Option<(String, [i128; 5])>,
-}
-
-/// Charge, filter, group; units, amount, name.
-#[derive(Serialize, Deserialize)]
-struct EditText(u16, u16, Option<Vec<Option<String>>>, Option<Quantity>, Option<i128>, Option<String>);
-
-#[derive(Serialize, Deserialize)]
-struct UsedText {
-    coupons: Vec<(usize, i128)>,
-    credit_notes: Vec<(usize, i128)>,
-    wallet: i128,
-}
-
-impl BillText<'_> {
-    pub fn of(bill: &Bill) -> BillText<'static> {
-        let mut text = BillText {
-            id: bill.id.to_string(),
-            customer: bill.customer,
-            kind: match bill.kind {
-                BillKind::Period { subscription, ordinal, reason } => {
-                    KindText::Period(subscription, ordinal, u8::from(reason == Reason::Terminating))
-                }
-                BillKind::Opening { subscription, ordinal } => KindText::Opening(subscription, ordinal),
-                BillKind::OneOff => KindText::OneOff,
-                BillKind::Credit => KindText::Credit,
-            },
-            version: bill.version,
-            created_by: bill.created_by.as_deref().map(str::to_owned),
-            draft: None,
-            invoice: None,
-            used: None,
-            credits: None,
-            awaits: None,
-        };
-        match &bill.stage {
-            Stage::Draft(draft) => text.draft = Some(DraftText::of(draft)),
-            Stage::Sealed(sealed) => {
-                let mut invoice = Vec::with_capacity(1200);
-                sealed.document.write_to(Some(bill.version), &mut invoice);
-                text.invoice = Some(Cow::Owned(raw(invoice)));
-                let Used { coupons, credit_notes, wallet } = sealed.used.clone();
-                let is_used = !coupons.is_empty() || !credit_notes.is_empty() || wallet != 0;
-                text.used = is_used.then_some(UsedText { coupons, credit_notes, wallet });
-                text.credits = sealed.credits;
-                text.awaits = sealed.awaits.as_deref().map(AwaitsText::of);
-            }
-        }
-        text
-    }
-
-    pub fn read(self, key: &str) -> Result<Bill, Unreadable> {
-        let missing = |what: &str| Unreadable(format!("document {key} has no readable {what}"));
-        let stage = match (self.draft, self.invoice) {
-            (Some(draft), None) => Stage::Draft(Box::new(draft.read())),
-            (None, Some(invoice)) => {
-                let json = Json::read(invoice.get().as_bytes()).ok_or_else(|| missing("invoice"))?;
-                let fees = fees_of(invoice.get()).ok_or_else(|| missing("fees"))?;
-                let document = read_document(&json, fees).ok_or_else(|| missing("invoice"))?;
-                let used = self.used.map(|used| Used {
-                    coupons: used.coupons,
-                    credit_notes: used.credit_notes,
-                    wallet: used.wallet,
-                });
-                let awaits = match self.awaits {
-                    None => None,
-                    Some(text) => Some(Box::new(text.read().ok_or_else(|| missing("news"))?)),
-                };
-                Stage::Sealed(Box::new(Sealed { document, awaits, used: used.unwrap_or_default(), credits: self.credits }))
-            }
-            _ => return Err(missing("stage")),
-        };
-        Ok(Bill {
-            id: InvoiceId::parse(&self.id).ok_or_else(|| missing("id"))?,
-            customer: self.customer,
-            kind: match self.kind {
-                KindText::Period(subscription, ordinal, reason) => {
-                    let reason = if reason == 1 { Reason::Terminating } else { Reason::Periodic };
-                    BillKind::Period { subscription, ordinal, reason }
-                }
-                KindText::Opening(subscription, ordinal) => BillKind::Opening { subscription, ordinal },
-                KindText::OneOff => BillKind::OneOff,
-                KindText::Credit => BillKind::Credit,
-            },
-            version: self.version,
-            created_by: self.created_by.map(String::into_boxed_str),
-            stage,
-        })
-    }
-}
-
-impl AwaitsText {
-    fn of(awaits: &AwaitsNumber) -> AwaitsText {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let news = awaits.news.iter().map(|news| match news {
-            News::Invoice { at, event, version, document } => {
-                let mut invoice = Vec::with_capacity(1200);
-                document.write_to(Some(*version), &mut invoice);
-                let event = event.name(Dialect::Graceline).to_owned();
-                NewsText::Invoice { at: *at, event, version: *version, invoice: raw(invoice) }
-            }
-            News::Usage(notice) => NewsText::Usage {
-                at: notice.at,
-                key: text(notice.key.as_deref().unwrap_or_default()),
-                headers: notice.headers.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
-                value: text(notice.value.as_deref().unwrap_or_default()),
-            },
-        });
-        AwaitsText { head: awaits.head.clone(), news: news.collect() }
-    }
-
-    fn read(self) -> Option<AwaitsNumber> {
-        let mut news = Vec::with_capacity(self.news.len());
-        for text in self.news {
-            news.push(match text {
-                NewsText::Invoice { at, event, version, invoice } => {
-                    let event = Event::ALL.into_iter().find(|known| known.name(Dialect::Graceline) == event)?;
-                    let document = read_document(&Json::read(invoice.get().as_bytes())?, fees_of(invoice.get())?)?;
-                    News::Invoice { at, event, version, document: Box::new(document) }
-                }
-                NewsText::Usage { at, key, headers, value } => News::Usage(Notice {
-                    at,
-                    topic: Topic::Webhook(Event::UsageLate.name(Dialect::Graceline)),
-                    key: Some(key.into_bytes()),
-                    headers: headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect(),
-                    value: Some(value.into_bytes()),
-                }),
-            });
-        }
-        Some(AwaitsNumber { head: self.head, news })
-    }
-}
-
-impl DraftText {
-    fn of(draft: &Draft) -> DraftText {
-        let edit = |(key, edit): (&LineKey, &Edit)| {
-            let name = edit.display_name.clone();
-            EditText(key.charge, key.filter, group_text(&key.group), edit.units, edit.amount_cents, name)
-        };
-        let frozen = draft.frozen.as_ref().map(|figures| {
-            let Amounts { fees, coupons, taxes, credit_notes, prepaid_credit } = figures.amounts;
-            let text = String::from_utf8(figures.fees.clone()).expect("fees are text");
-            (text, [fees, coupons, taxes, credit_notes, prepaid_credit])
-        });
-        DraftText {
-            finalizes_at: draft.finalizes_at,
-            refresh_at: draft.refresh_at,
-            announced: draft.announced,
-            edits: draft.edits.iter().map(edit).collect(),
-            frozen,
-        }
-    }
-
-    fn read(self) -> Draft {
-        let edit = |EditText(charge, filter, group, units, amount_cents, display_name): EditText| {
-            (LineKey { charge, filter, group: read_group(group) }, Edit { units, amount_cents, display_name })
-        };
-        let frozen = self.frozen.map(|(fees, [sum, coupons, taxes, credit_notes, prepaid_credit])| Figures {
-            fees: fees.into_bytes(),
-            amounts: Amounts { fees: sum, coupons, taxes, credit_notes, prepaid_credit },
-        });
-        Draft {
-            finalizes_at: self.finalizes_at,
-            refresh_at: self.refresh_at,
-            announced: self.announced,
-            edits: self.edits.into_iter().map(edit).collect(),
-            frozen,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct WithFees<'a> {
-    #[serde(borrow)]
-    fees: &'a RawValue,
-}
-
-fn fees_of(invoice: &str) -> Option<Vec<u8>> {
-    let found: WithFees<'_> = serde_json::from_str(invoice).ok()?;
-    Some(found.fees.get().as_bytes().to_vec())
-}
-
-/// A sealed invoice's document, from its own JSON.
-fn read_document(json: &Json, fees: Vec<u8>) -> Option<Document> {
-    let text = |name: &str| json.get(name).and_then(Json::as_text);
-    let owned = |name: &str| text(name).map(str::to_owned);
-    let instant = |name: &str| text(name).and_then(Instant::parse_rfc3339);
-    let date = |name: &str| text(name).and_then(Date::parse);
-    let cents = |name: &str| json.get(name).and_then(Json::as_integer);
-    let customer = json.get("customer")?;
-    let count = |name: &str| json.get(name).and_then(Json::as_integer);
-    Some(Document {
-        id: InvoiceId::parse(text("id")?)?,
-        number: owned("number"),
-        sequential_id: count("sequential_id").and_then(|count| u64::try_from(count).ok()),
-        status: Status::named(text("status")?)?,
-        invoice_type: InvoiceType::named(text("invoice_type")?)?,
-        reason: text("invoicing_reason").and_then(Reason::named),
-        entity: owned("billing_entity_code")?,
-        customer: customer.get("external_id")?.as_text()?.to_owned(),
-        customer_name: customer.get("name").and_then(Json::as_text).map(str::to_owned),
-        zone: customer.get("timezone")?.as_text()?.parse().ok()?,
-        subscription: owned("external_subscription_id"),
-        plan: owned("plan_code"),
-        currency: text("currency").and_then(Currency::parse),
-        period: instant("period_from").zip(instant("period_to")),
-        grace: Duration::parse(text("grace_period")?)?,
-        expected_finalization_at: instant("expected_finalization_at")?,
-        finalized_at: instant("finalized_at"),
-        issuing_date: date("issuing_date")?,
-        net_payment_term: count("net_payment_term").and_then(|days| u32::try_from(days).ok())?,
-        payment_due_date: date("payment_due_date"),
-        payment: Payment::named(text("payment_status")?)?,
-        payment_overdue: json.get("payment_overdue")?.as_bool()?,
-        dispute_lost_at: instant("payment_dispute_lost_at"),
-        voided_at: instant("voided_at"),
-        figures: Figures {
-            fees,
-            amounts: Amounts {
-                fees: cents("fees_amount_cents")?,
-                coupons: cents("coupons_amount_cents")?,
-                taxes: cents("taxes_amount_cents")?,
-                credit_notes: cents("credit_notes_amount_cents")?,
-                prepaid_credit: cents("prepaid_credit_amount_cents")?,
-            },
-        },
-    })
 }

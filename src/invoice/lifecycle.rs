@@ -6,7 +6,10 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::books::{AwaitsNumber, Bill, BillKind, Books, Carried, Draft, Due, News, NumberRequest, Sealed, Sealing, Stage, Unbillable, UnbillableKey, Used};
+use super::books::{
+    AwaitsNumber, Bill, BillKind, Books, Carried, Draft, Due, News, NumberRequest, Sealed, Sealing, Stage,
+    Unbillable, UnbillableKey, Used,
+};
 use super::calendar::Date;
 use super::digest::{digest_of, invoice_id};
 use super::document::{Document, Figures, InvoiceType, Object, Payment, Reason, Status};
@@ -120,7 +123,9 @@ impl Books {
             }
             Due::WillBeDue(number) => self.say_it_will_be_due(number),
             Due::Overdue(number) => self.become_overdue(number),
-            Due::Unbillable(subscription, from) => self.report_unbillable(UnbillableKey { subscription, from }),
+            Due::Unbillable(subscription, from) => {
+                self.report_unbillable(UnbillableKey { subscription, from })
+            }
         }
     }
 
@@ -158,7 +163,8 @@ impl Books {
         if window.to > self.now || window.bill.is_some() {
             return;
         }
-        let is_last = self.subscriptions.get(number).windows.back().is_some_and(|last| last.ordinal == ordinal);
+        let is_last =
+            self.subscriptions.get(number).windows.back().is_some_and(|last| last.ordinal == ordinal);
         if is_last {
             self.open_next_window(number);
         }
@@ -173,7 +179,8 @@ impl Books {
         let kind = BillKind::Period { subscription: number, ordinal, reason };
         let customer = subscription.customer;
         let bill = self.add_bill(id, customer, kind, None);
-        self.subscriptions.get_mut(number).window_mut(ordinal).expect("the window is there").bill = Some(bill);
+        self.subscriptions.get_mut(number).window_mut(ordinal).expect("the window is there").bill =
+            Some(bill);
         self.make_draft(bill);
     }
 
@@ -256,7 +263,14 @@ impl Books {
         self.tell(at, event, id, version, document);
     }
 
-    fn tell(&mut self, at: Instant, event: Event, id: super::document::InvoiceId, version: u32, document: &Document) {
+    fn tell(
+        &mut self,
+        at: Instant,
+        event: Event,
+        id: super::document::InvoiceId,
+        version: u32,
+        document: &Document,
+    ) {
         let id = format!("{id}_{version}");
         let write = |out: &mut Vec<u8>| document.write_to(Some(version), out);
         let notice = Notice::webhook(at, event, self.settings.dialect, id, &document.customer, write);
@@ -331,7 +345,14 @@ impl Books {
     }
 
     /// The last step of every finalization: the document as it will stay, its number, and what follows from it.
-    pub(super) fn seal(&mut self, number: u32, expected: Instant, figures: Figures, used: Used, credits: Option<i128>) {
+    pub(super) fn seal(
+        &mut self,
+        number: u32,
+        expected: Instant,
+        figures: Figures,
+        used: Used,
+        credits: Option<i128>,
+    ) {
         let bill = &self.bills[number];
         let mut document = self.draft_document(bill, expected, figures);
         let term = i64::from(document.net_payment_term);
@@ -380,7 +401,9 @@ impl Books {
         let place = self.customers.get(customer_number).entity;
         let entity = self.entity_of(customer_number).clone();
         let count = match entity.numbering {
-            Numbering::PerCustomer => Some(count_for(&mut self.customers.get_mut(customer_number).numbers, place)),
+            Numbering::PerCustomer => {
+                Some(count_for(&mut self.customers.get_mut(customer_number).numbers, place))
+            }
             Numbering::PerEntity => (self.counts_for)(&entity.code).then(|| self.next_number(&entity.code)),
         };
         let middle = match entity.numbering {
@@ -415,7 +438,9 @@ impl Books {
                 self.seal_advance(customer, subscription, ordinal + 1);
                 let entry = self.subscriptions.get_mut(subscription);
                 for window in &mut entry.windows {
-                    if let Some(sealed) = window.sealed.as_deref_mut().filter(|sealed| sealed.carrier == Some(ordinal)) {
+                    if let Some(sealed) =
+                        window.sealed.as_deref_mut().filter(|sealed| sealed.carrier == Some(ordinal))
+                    {
                         sealed.carrier = None;
                         sealed.billed = sealed.with_late.take().unwrap_or_default();
                     }
@@ -452,7 +477,8 @@ impl Books {
         let Some(window) = self.subscriptions.get(subscription).window(ordinal) else { return };
         let Some(advance) = &window.advance else { return };
         let cents = self.billed_in_advance(customer, window, advance);
-        let window = self.subscriptions.get_mut(subscription).window_mut(ordinal).expect("the window is there");
+        let window =
+            self.subscriptions.get_mut(subscription).window_mut(ordinal).expect("the window is there");
         window.advance.as_mut().expect("the advance is there").sealed_cents = Some(cents);
     }
 
@@ -463,17 +489,31 @@ impl Books {
         if !matches!(bill.kind, BillKind::Period { .. }) {
             return;
         }
-        let mut carries: Vec<Carried> = window.carries.iter().filter(|carried| carried.events() > 0).cloned().collect();
+        let mut carries: Vec<Carried> =
+            window.carries.iter().filter(|carried| carried.events() > 0).cloned().collect();
         carries.sort_by_key(|carried| carried.from);
-        let document = &self.sealed(number).expect("late usage is reported when its invoice is sealed").document;
+        let document =
+            &self.sealed(number).expect("late usage is reported when its invoice is sealed").document;
         let (customer, subscription) = (document.customer.clone(), document.subscription.clone());
         let id = bill.id;
         for carried in carries {
             let notice_id = format!("{id}_late_{}", carried.from.0);
             let write = |out: &mut Vec<u8>| {
-                carried.write_to(Some(&id.to_string()), &customer, subscription.as_deref().unwrap_or_default(), out);
+                carried.write_to(
+                    Some(&id.to_string()),
+                    &customer,
+                    subscription.as_deref().unwrap_or_default(),
+                    out,
+                );
             };
-            let notice = Notice::webhook(self.now, Event::UsageLate, self.settings.dialect, notice_id, &customer, write);
+            let notice = Notice::webhook(
+                self.now,
+                Event::UsageLate,
+                self.settings.dialect,
+                notice_id,
+                &customer,
+                write,
+            );
             match self.sealed_mut(number).and_then(|sealed| sealed.awaits.as_mut()) {
                 Some(awaits) => awaits.news.push(News::Usage(notice)),
                 None => self.notices.push(notice),
@@ -489,7 +529,8 @@ impl Books {
         let id = format!("{of_period}_unbillable_{}", since.0);
         let name = subscription.external_id.clone();
         let write = |out: &mut Vec<u8>| carried.write_to(None, &customer, &name, out);
-        let notice = Notice::webhook(self.now, Event::UsageUnbillable, self.settings.dialect, id, &customer, write);
+        let notice =
+            Notice::webhook(self.now, Event::UsageUnbillable, self.settings.dialect, id, &customer, write);
         self.notices.push(notice);
     }
 

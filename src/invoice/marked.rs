@@ -5,7 +5,7 @@
 use std::ops::{Index, IndexMut};
 
 /// A list that remembers what was changed. Two marks are kept apart: the thing, and what of it changes with usage.
-pub struct Marked<T> {
+pub(super) struct Marked<T> {
     things: Vec<T>,
     marks: Vec<Marks>,
     changed: Vec<u32>,
@@ -26,7 +26,7 @@ impl<T> Default for Marked<T> {
 
 impl<T> Marked<T> {
     /// Adds a thing, changed as it is new; says its number.
-    pub fn push(&mut self, thing: T) -> u32 {
+    pub(super) fn push(&mut self, thing: T) -> u32 {
         let number = self.things.len() as u32;
         self.things.push(thing);
         self.marks.push(Marks::default());
@@ -35,26 +35,26 @@ impl<T> Marked<T> {
         number
     }
 
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.things.len()
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.things.is_empty()
     }
 
-    pub fn iter(&self) -> std::slice::Iter<'_, T> {
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, T> {
         self.things.iter()
     }
 
     /// Reaches for what of a thing changes with usage.
-    pub fn used_mut(&mut self, number: u32) -> &mut T {
+    pub(super) fn used_mut(&mut self, number: u32) -> &mut T {
         self.mark_used(number);
         &mut self.things[number as usize]
     }
 
     /// The numbers of what has changed since this was last asked, in order.
-    pub fn take_changed(&mut self) -> Vec<u32> {
+    pub(super) fn take_changed(&mut self) -> Vec<u32> {
         let mut changed = std::mem::take(&mut self.changed);
         changed.sort_unstable();
         for number in &changed {
@@ -64,7 +64,7 @@ impl<T> Marked<T> {
     }
 
     /// The same for what changes with usage.
-    pub fn take_used(&mut self) -> Vec<u32> {
+    pub(super) fn take_used(&mut self) -> Vec<u32> {
         let mut used = std::mem::take(&mut self.used);
         used.sort_unstable();
         for number in &used {

@@ -23,6 +23,7 @@ mod attribute;
 mod figures;
 mod grace;
 mod kept;
+mod kept_bills;
 mod lifecycle;
 mod marked;
 mod settle;

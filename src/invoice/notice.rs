@@ -103,7 +103,13 @@ impl Notice {
         at.write_to(&mut timestamp);
         let headers =
             vec![("webhook-id".to_owned(), id.into_bytes()), ("webhook-timestamp".to_owned(), timestamp)];
-        Notice { at, topic: Topic::Webhook(name), key: Some(customer.as_bytes().to_vec()), headers, value: Some(value) }
+        Notice {
+            at,
+            topic: Topic::Webhook(name),
+            key: Some(customer.as_bytes().to_vec()),
+            headers,
+            value: Some(value),
+        }
     }
 
     pub fn is_webhook(&self) -> bool {

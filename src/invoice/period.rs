@@ -84,19 +84,37 @@ impl Period {
 
     /// A period of an exact interval further on, the last one that starts no later than `at`.
     pub fn leap(&self, anchor: &Anchor, length: Span, at: Instant) -> Period {
-        let count = (i128::from(at.0) - i128::from(anchor.started_at.0)).div_euclid(i128::from(length.0)).max(0);
+        let count =
+            (i128::from(at.0) - i128::from(anchor.started_at.0)).div_euclid(i128::from(length.0)).max(0);
         let from = Instant((i128::from(anchor.started_at.0) + count * i128::from(length.0)) as i64);
         if from <= self.from {
             return *self;
         }
-        Period { from, boundary: next_exact(anchor.started_at, length, from), whole_from: from, dates: self.dates }
+        Period {
+            from,
+            boundary: next_exact(anchor.started_at, length, from),
+            whole_from: from,
+            dates: self.dates,
+        }
     }
 
-    fn build(anchor: &Anchor, interval: Interval, from: Instant, date: Date, continues: bool, zone: Tz) -> Period {
+    fn build(
+        anchor: &Anchor,
+        interval: Interval,
+        from: Instant,
+        date: Date,
+        continues: bool,
+        zone: Tz,
+    ) -> Period {
         if let Interval::Exact(length) = interval {
             let boundary = next_exact(anchor.started_at, length, from);
             let dates = Dates { from: date, boundary: date, whole_from: date, covered_from: date };
-            return Period { from, boundary, whole_from: Instant(boundary.0.saturating_sub(length.0)), dates };
+            return Period {
+                from,
+                boundary,
+                whole_from: Instant(boundary.0.saturating_sub(length.0)),
+                dates,
+            };
         }
         let mut boundary = next_date(anchor, interval, date);
         // A boundary that isn't after the start (a skipped day, a zone far to the east) is passed over.
@@ -106,7 +124,8 @@ impl Period {
         let whole_date = date_before(anchor, interval, boundary);
         let starts_whole = continues && date <= whole_date;
         let whole_from = if starts_whole { from } else { whole_date.midnight(zone).min(from) };
-        let dates = Dates { from: date, boundary, whole_from: whole_date, covered_from: date.max(whole_date) };
+        let dates =
+            Dates { from: date, boundary, whole_from: whole_date, covered_from: date.max(whole_date) };
         Period { from, boundary: boundary.midnight(zone), whole_from, dates }
     }
 
@@ -125,7 +144,10 @@ impl Period {
             End::Termination(at) => Date::of(at.minus(Span(1)), zone).plus_days(1),
         };
         let whole = self.dates.boundary.0 - self.dates.whole_from.0;
-        Share { part: i64::from((covered_to.0 - self.dates.covered_from.0).clamp(0, whole)), whole: i64::from(whole) }
+        Share {
+            part: i64::from((covered_to.0 - self.dates.covered_from.0).clamp(0, whole)),
+            whole: i64::from(whole),
+        }
     }
 
     /// The length of the whole interval, for what is weighed by time (R77).
@@ -137,7 +159,15 @@ impl Period {
     pub fn parts(&self) -> [i64; 7] {
         let Dates { from, boundary, whole_from, covered_from } = self.dates;
         let day = |date: Date| i64::from(date.0);
-        [self.from.0, self.boundary.0, self.whole_from.0, day(from), day(boundary), day(whole_from), day(covered_from)]
+        [
+            self.from.0,
+            self.boundary.0,
+            self.whole_from.0,
+            day(from),
+            day(boundary),
+            day(whole_from),
+            day(covered_from),
+        ]
     }
 
     pub fn from_parts(parts: [i64; 7]) -> Period {
@@ -161,7 +191,9 @@ fn next_date(anchor: &Anchor, interval: Interval, date: Date) -> Date {
     match (interval, anchor.billing_time) {
         (Interval::Daily, _) => Date(date.0 + 1),
         (Interval::Weekly, BillingTime::Calendar) => Date(date.0 + 7 - date.weekday()),
-        (Interval::Weekly, BillingTime::Anniversary) => Date(date.0 + 7 - (date.0 - anchor.date.0).rem_euclid(7)),
+        (Interval::Weekly, BillingTime::Anniversary) => {
+            Date(date.0 + 7 - (date.0 - anchor.date.0).rem_euclid(7))
+        }
         (Interval::Months(step), BillingTime::Calendar) => {
             let month = date.month0() / step * step + step;
             Date::first_of_month(date.year() + (month / 12) as i32, month % 12)
@@ -188,7 +220,11 @@ fn date_before(anchor: &Anchor, interval: Interval, boundary: Date) -> Date {
         }
         (Interval::Months(step), BillingTime::Anniversary) => {
             let count = months_since(anchor.date, boundary) / step * step;
-            anchor.date.plus_months(if anchor.date.plus_months(count) < boundary { count } else { count - step })
+            anchor.date.plus_months(if anchor.date.plus_months(count) < boundary {
+                count
+            } else {
+                count - step
+            })
         }
         (Interval::Exact(_), _) => unreachable!("exact intervals have no boundary dates"),
     }
@@ -209,7 +245,13 @@ mod tests {
         Instant::parse_rfc3339(text).unwrap()
     }
 
-    fn boundaries(start: &str, billing_time: BillingTime, interval: Interval, zone: Tz, count: usize) -> Vec<String> {
+    fn boundaries(
+        start: &str,
+        billing_time: BillingTime,
+        interval: Interval,
+        zone: Tz,
+        count: usize,
+    ) -> Vec<String> {
         let started_at = at(start);
         let anchor = Anchor { started_at, date: Date::of(started_at, zone), billing_time };
         let mut period = Period::first(&anchor, interval, zone);
@@ -232,13 +274,15 @@ mod tests {
 
     #[test]
     fn a_skipped_day_has_no_period() {
-        let found = boundaries("2011-12-29T10:00:00Z", BillingTime::Calendar, Interval::Daily, Pacific::Apia, 3);
+        let found =
+            boundaries("2011-12-29T10:00:00Z", BillingTime::Calendar, Interval::Daily, Pacific::Apia, 3);
         assert_eq!(found, ["2011-12-30T10:00:00Z", "2011-12-31T10:00:00Z", "2012-01-01T10:00:00Z"]);
     }
 
     #[test]
     fn calendar_intervals_start_on_their_own_days() {
-        let first = |interval| boundaries("2023-05-17T12:00:00Z", BillingTime::Calendar, interval, UTC, 1).remove(0);
+        let first =
+            |interval| boundaries("2023-05-17T12:00:00Z", BillingTime::Calendar, interval, UTC, 1).remove(0);
         assert_eq!(first(Interval::Daily), "2023-05-18T00:00:00Z");
         assert_eq!(first(Interval::Weekly), "2023-05-22T00:00:00Z");
         assert_eq!(first(Interval::Months(3)), "2023-07-01T00:00:00Z");

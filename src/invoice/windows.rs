@@ -1,8 +1,6 @@
 //! A subscription's periods as they open, are cut short, and follow each other.
 
-use super::books::{
-    Advance, BillKind, Books, Due, Era, Held, Life, PlanChange, Stage, Subscription, Window,
-};
+use super::books::{Advance, BillKind, Books, Due, Era, Held, Life, PlanChange, Stage, Subscription, Window};
 use super::digest::invoice_id;
 use super::figures::base_fee;
 use super::instant::Instant;
@@ -77,7 +75,8 @@ impl Books {
         let is_alone = subscription.windows.len() == 1;
         // An imported subscription's base fee up to here was billed elsewhere, as it was planned.
         let sealed_cents = (is_alone && !opens_subscription).then(|| {
-            let share = window.period.share(prices.plan.interval, window.end, self.zone_of(subscription.customer));
+            let share =
+                window.period.share(prices.plan.interval, window.end, self.zone_of(subscription.customer));
             let exponent = self.exponent_of(subscription.customer, &prices.plan);
             base_fee(&prices.plan, share, exponent).cents
         });
@@ -160,8 +159,9 @@ impl Books {
         if subscription.ahead.is_empty() {
             return;
         }
-        let (held, waiting): (Vec<Held>, Vec<Held>) =
-            std::mem::take(&mut subscription.ahead).into_iter().partition(|held| subscription.holder(held.happened_at).is_some());
+        let (held, waiting): (Vec<Held>, Vec<Held>) = std::mem::take(&mut subscription.ahead)
+            .into_iter()
+            .partition(|held| subscription.holder(held.happened_at).is_some());
         subscription.ahead = waiting;
         for held in held {
             let ordinal = self.subscriptions.get(number).holder(held.happened_at).expect("it was just found");
@@ -186,7 +186,10 @@ impl Books {
     pub(super) fn recut(&mut self, number: u32) {
         let now = self.now;
         let subscription = self.subscriptions.get_mut(number);
-        let Some(last) = subscription.windows.back().filter(|last| last.bill.is_none() && last.to >= now) else { return };
+        let Some(last) = subscription.windows.back().filter(|last| last.bill.is_none() && last.to >= now)
+        else {
+            return;
+        };
         if let Some(change) = subscription.change.filter(|change| change.at <= last.period.from) {
             self.replan(number, change);
         }
@@ -222,7 +225,8 @@ impl Books {
         let last = self.subscriptions.get_mut(number).windows.back_mut().expect("the window is there");
         (last.to, last.end) = (to, end);
         if !self.advance_is_sealed(number, ordinal) {
-            self.subscriptions.get_mut(number).windows.back_mut().expect("the window is there").advance = None;
+            self.subscriptions.get_mut(number).windows.back_mut().expect("the window is there").advance =
+                None;
             self.plan_advance(number, is_first);
             self.subscriptions.get_mut(number).wants_opening = false;
         }
@@ -237,7 +241,9 @@ impl Books {
         let window = subscription.window(ordinal).expect("the window is there");
         let carrier = match earlier {
             Some(earlier) => earlier.bill,
-            None => self.bill_of.get(&invoice_id(&subscription.external_id, window.period.from, true)).copied(),
+            None => {
+                self.bill_of.get(&invoice_id(&subscription.external_id, window.period.from, true)).copied()
+            }
         };
         match carrier {
             Some(bill) => matches!(self.bills[bill].stage, Stage::Sealed(_)),
@@ -283,7 +289,12 @@ impl Subscription {
         if let Some(change) = self.change.filter(|change| change.at <= at) {
             return change.plan;
         }
-        self.eras.iter().rev().find(|era| era.first.from <= at).or(self.eras.first()).map_or(self.plan, |era| era.plan)
+        self.eras
+            .iter()
+            .rev()
+            .find(|era| era.first.from <= at)
+            .or(self.eras.first())
+            .map_or(self.plan, |era| era.plan)
     }
 }
 

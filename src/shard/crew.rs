@@ -44,7 +44,11 @@ where
     }
 
     /// Follows what the group decides until it is asked to stop; then every shard finishes what it has begun.
-    pub async fn work(&mut self, changes: &mut mpsc::UnboundedReceiver<Change>, mut stop: watch::Receiver<bool>) {
+    pub async fn work(
+        &mut self,
+        changes: &mut mpsc::UnboundedReceiver<Change>,
+        mut stop: watch::Receiver<bool>,
+    ) {
         loop {
             tokio::select! {
                 change = changes.recv() => match change {

@@ -48,7 +48,11 @@ impl Health {
         let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
         let mut out = String::new();
         for metric in METRICS {
-            let _ = writeln!(out, "# HELP graceline_{} {}\n# TYPE graceline_{} {}", metric.name, metric.help, metric.name, metric.kind);
+            let _ = writeln!(
+                out,
+                "# HELP graceline_{} {}\n# TYPE graceline_{} {}",
+                metric.name, metric.help, metric.name, metric.kind
+            );
             for (shard, (_, gauges)) in shards.iter() {
                 for (labels, value) in (metric.read)(gauges) {
                     let _ = writeln!(out, "graceline_{}{{shard=\"{shard}\"{labels}}} {value}", metric.name);
@@ -118,10 +122,30 @@ const FATES: [&str; 6] = [
 ];
 
 const METRICS: [Metric; 11] = [
-    Metric { name: "records_total", help: "Records taken.", kind: "counter", read: |gauges| one(&gauges.records) },
-    Metric { name: "forwarded_total", help: "Records sent on to other shards.", kind: "counter", read: |gauges| one(&gauges.forwarded) },
-    Metric { name: "rejected_total", help: "Records refused.", kind: "counter", read: |gauges| one(&gauges.rejected) },
-    Metric { name: "commits_total", help: "Commits made.", kind: "counter", read: |gauges| one(&gauges.commits) },
+    Metric {
+        name: "records_total",
+        help: "Records taken.",
+        kind: "counter",
+        read: |gauges| one(&gauges.records),
+    },
+    Metric {
+        name: "forwarded_total",
+        help: "Records sent on to other shards.",
+        kind: "counter",
+        read: |gauges| one(&gauges.forwarded),
+    },
+    Metric {
+        name: "rejected_total",
+        help: "Records refused.",
+        kind: "counter",
+        read: |gauges| one(&gauges.rejected),
+    },
+    Metric {
+        name: "commits_total",
+        help: "Commits made.",
+        kind: "counter",
+        read: |gauges| one(&gauges.commits),
+    },
     Metric {
         name: "commit_seconds_total",
         help: "Time that commits took.",
@@ -135,8 +159,18 @@ const METRICS: [Metric; 11] = [
         read: |gauges| vec![("", gauges.shard_time_ms.load(Ordering::Relaxed) as f64 / 1e3)],
     },
     Metric { name: "drafts", help: "Open drafts.", kind: "gauge", read: |gauges| one(&gauges.drafts) },
-    Metric { name: "parked", help: "Records of usage that wait for their subscription.", kind: "gauge", read: |gauges| one(&gauges.parked) },
-    Metric { name: "outbox_depth", help: "Commits whose notices aren't out.", kind: "gauge", read: |gauges| one(&gauges.outbox) },
+    Metric {
+        name: "parked",
+        help: "Records of usage that wait for their subscription.",
+        kind: "gauge",
+        read: |gauges| one(&gauges.parked),
+    },
+    Metric {
+        name: "outbox_depth",
+        help: "Commits whose notices aren't out.",
+        kind: "gauge",
+        read: |gauges| one(&gauges.outbox),
+    },
     Metric {
         name: "deadlines_overdue_seconds",
         help: "How long the oldest deadline has been due.",
@@ -148,7 +182,11 @@ const METRICS: [Metric; 11] = [
         help: "Usage by its fate.",
         kind: "counter",
         read: |gauges| {
-            FATES.iter().zip(&gauges.fates).map(|(label, count)| (*label, count.load(Ordering::Relaxed) as f64)).collect()
+            FATES
+                .iter()
+                .zip(&gauges.fates)
+                .map(|(label, count)| (*label, count.load(Ordering::Relaxed) as f64))
+                .collect()
         },
     },
 ];

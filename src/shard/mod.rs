@@ -2,7 +2,10 @@
 
 pub mod crew;
 pub mod health;
+mod letters;
 pub mod outbox;
+mod post;
+mod standing;
 pub mod territory;
 pub mod topics;
 pub mod wheel;

@@ -23,7 +23,9 @@ pub struct Destinations {
 impl Destinations {
     fn topic(&self, topic: Topic) -> Arc<str> {
         match topic {
-            Topic::Webhook(name) => self.webhooks.get(name).expect("every type of webhook has a topic").clone(),
+            Topic::Webhook(name) => {
+                self.webhooks.get(name).expect("every type of webhook has a topic").clone()
+            }
             Topic::UsageRejected => self.usage_rejected.clone(),
             Topic::BillingRejected => self.billing_rejected.clone(),
         }

@@ -37,7 +37,8 @@ impl Territory {
 
     /// A customer's and a subscription's record is its own shard's business, all others everybody's.
     pub fn part_in(&self, key: Option<&[u8]>, record: &Result<Record, Fault>) -> Part {
-        let owns = |customer: &str| if self.is_home_of(customer.as_bytes()) { Part::Answers } else { Part::Notes };
+        let owns =
+            |customer: &str| if self.is_home_of(customer.as_bytes()) { Part::Answers } else { Part::Notes };
         match record {
             Ok(Record::Customer(customer)) => owns(&customer.external_id),
             Ok(Record::Subscription(subscription)) => owns(&subscription.customer),
@@ -48,7 +49,12 @@ impl Territory {
     }
 
     /// The shard that usage belongs to; `None` if nobody knows yet, and it is parked where it is.
-    pub fn home_of_usage(&self, event: &UsageEvent<'_>, books: &Books, directory: &Directory) -> Option<ShardId> {
+    pub fn home_of_usage(
+        &self,
+        event: &UsageEvent<'_>,
+        books: &Books,
+        directory: &Directory,
+    ) -> Option<ShardId> {
         match &event.whose {
             Whose::Customer(name) => Some(self.home_of(name.as_bytes())),
             Whose::Subscription(name) => self.home_of_subscription(name, books, directory),
@@ -63,7 +69,12 @@ impl Territory {
     }
 
     /// The shard that a command belongs to; what says nothing of it stays where it is.
-    pub fn home_of_command(&self, command: &Read<'_>, books: &Books, directory: &Directory) -> Option<ShardId> {
+    pub fn home_of_command(
+        &self,
+        command: &Read<'_>,
+        books: &Books,
+        directory: &Directory,
+    ) -> Option<ShardId> {
         let json = command.json.as_ref()?;
         let text = |name: &str| json.get(name).and_then(crate::catalog::json::Json::as_text);
         if let Some(customer) = text("external_customer_id") {

@@ -4,25 +4,27 @@
 //! memory; if the commit fails, all of it is thrown away and the books are opened again from the ledger.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant as Monotonic};
+use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tracing::{debug, info, warn};
+use tokio::time::Instant as Monotonic;
+use tracing::{debug, info};
 
 use super::health::{Gauges, Health, State};
+use super::letters::{NumberLetter, ORIGIN_HEADER, Origin};
 use super::outbox::{self, Destinations, Numbers};
+use super::post::{Sent, send_letters};
+use super::standing::{SCHEMA, Standing, check_fingerprints, open_books, pending_letters, read_standing};
 use super::territory::{Directory, Part, Territory};
 use crate::catalog::Record;
 use crate::catalog::settings::Settings;
 use crate::ingest::command::read_command;
 use crate::ingest::dialect::read_usage;
 use crate::ingest::log::{self, Feed, Limits, LogError, LogName, Offset, PerLog, Positions, UsageLog};
-use crate::invoice::document::InvoiceId;
 use crate::invoice::books::{Books, CommandRecord, Input, Place, UsageRecord};
+use crate::invoice::document::InvoiceId;
 use crate::invoice::instant::Instant;
-use crate::invoice::keep::Contents;
 use crate::invoice::notice::Topic;
 use crate::invoice::usage::Malformed;
 use crate::persist::{CommitNo, Ledger, LedgerError, ShardId, Store, Token, Write};
@@ -108,25 +110,6 @@ impl From<NoticeError> for Stop {
     }
 }
 
-/// What a shard keeps of itself beside its books.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Standing {
-    schema: u32,
-    shards: u32,
-    positions: [u64; 5],
-    /// The fingerprint of the last record applied from each log: it tells the log from one that was made anew.
-    fingerprints: [Option<u64>; 5],
-    numbers: Numbers,
-    /// The commits whose notices may not be out yet.
-    outbox: (u64, u64),
-    directory: u64,
-    /// The last number of each shard's records that were sent to this one.
-    received: Vec<(u8, u32, u64)>,
-    books: Contents,
-}
-
-const SCHEMA: u32 = 1;
-
 /// A shard at work.
 pub struct Wheel<S: Store, U: UsageLog, N> {
     world: Arc<World<S, U, N>>,
@@ -159,16 +142,13 @@ struct Decided {
     usage_position: u64,
 }
 
-/// How far the notices are out, or why they aren't.
-#[derive(Clone, Debug)]
-enum Sent {
-    UpTo(u64),
-    Refused(String),
-}
-
 impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     /// Takes a shard over: claims it, opens its books, and goes on where the last commit ended.
-    pub async fn open(world: Arc<World<S, U, N>>, territory: Territory, token: Token) -> Result<Wheel<S, U, N>, Stop> {
+    pub async fn open(
+        world: Arc<World<S, U, N>>,
+        territory: Territory,
+        token: Token,
+    ) -> Result<Wheel<S, U, N>, Stop> {
         let shard = territory.shard;
         world.health.set(shard, State::Opening);
         let mut ledger = world.store.ledger(shard);
@@ -182,7 +162,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             )));
         }
         let (books, directory) = open_books(&mut ledger, &world.settings, standing.as_ref()).await?;
-        let from = PerLog::from_fn(|log| standing.as_ref().map(|standing| Offset(standing.positions[log as usize])));
+        let from =
+            PerLog::from_fn(|log| standing.as_ref().map(|standing| Offset(standing.positions[log as usize])));
         let mut feed = world.usage.open(shard, from).await?;
         if let Some(standing) = &standing {
             check_fingerprints(&mut feed, standing).await?;
@@ -250,7 +231,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             return Err(Stop::Broken(why.clone()));
         }
         let pace = self.world.pace;
-        let limits = Limits { records_max: pace.records_max, bytes_max: pace.bytes_max, wait_max: pace.wait_max };
+        let limits =
+            Limits { records_max: pace.records_max, bytes_max: pace.bytes_max, wait_max: pace.wait_max };
         let batch = self.feed.next(limits).await?;
         let is_idle = batch.is_empty();
         for record in batch.records() {
@@ -280,7 +262,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     // --- Records ------------------------------------------------------------------------------------------------------
 
     fn take(&mut self, record: &log::Record<'_>) -> Result<(), Stop> {
-        let at = Instant::from_parts(i128::from(record.appended_ms.div_euclid(1000)), nanos(record.appended_ms));
+        let at =
+            Instant::from_parts(i128::from(record.appended_ms.div_euclid(1000)), nanos(record.appended_ms));
         self.standing.fingerprints[record.log as usize] = Some(record.fingerprint());
         match record.log {
             LogName::Catalog => self.take_catalog(at, record),
@@ -320,7 +303,10 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             place += 1;
             let key = notice.key.as_deref().unwrap_or_default();
             let is_own_business = key.starts_with(b"customer/") || key.starts_with(b"subscription/");
-            place <= known || notice.topic != Topic::BillingRejected || is_own_business || territory.is_home_of(key)
+            place <= known
+                || notice.topic != Topic::BillingRejected
+                || is_own_business
+                || territory.is_home_of(key)
         });
     }
 
@@ -345,7 +331,12 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             && let Some(home) = self.territory.home_of_usage(event, &self.books, &self.directory)
             && home != self.territory.shard
         {
-            let origin = Origin { topic: place.topic.to_owned(), partition: place.partition, offset: place.offset, at };
+            let origin = Origin {
+                topic: place.topic.to_owned(),
+                partition: place.partition,
+                offset: place.offset,
+                at,
+            };
             self.forward(home, LogName::Usage, record.key, record.value, &headers, &origin);
             return;
         }
@@ -430,13 +421,15 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     }
 
     fn take_forwarded(&mut self, at: Instant, record: &log::Record<'_>) -> Result<(), Stop> {
-        let origin = record.headers.get(ORIGIN_HEADER).and_then(|text| Origin::read(std::str::from_utf8(text).ok()?));
+        let origin =
+            record.headers.get(ORIGIN_HEADER).and_then(|text| Origin::read(std::str::from_utf8(text).ok()?));
         let number = record.headers.get(publish::OUTBOX_HEADER);
         let number = number.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
         let (Some((log, from, origin)), Some(number)) = (origin, number) else {
             return Err(Stop::Broken(format!(
                 "record {} of {} was not written by a shard",
-                record.offset, self.world.topics[LogName::Forwarded]
+                record.offset,
+                self.world.topics[LogName::Forwarded]
             )));
         };
         // A repeat, from a shard that was stopped in the middle of sending.
@@ -476,7 +469,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         let (Some(letter), Some(number)) = (text, number) else {
             return Err(Stop::Broken(format!(
                 "record {} of {} was not written by a shard",
-                record.offset, self.world.topics[LogName::Numbers]
+                record.offset,
+                self.world.topics[LogName::Numbers]
             )));
         };
         if !self.is_new_from(LogName::Numbers, letter.from, number) {
@@ -566,7 +560,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         }
         self.has_changed = false;
         let changes = self.books.take_changes();
-        let mut writes: Vec<Write> = changes.writes.into_iter().map(|(key, bytes)| Write { key, bytes }).collect();
+        let mut writes: Vec<Write> =
+            changes.writes.into_iter().map(|(key, bytes)| Write { key, bytes }).collect();
         let new_homes = self.directory.take_new();
         if !new_homes.is_empty() {
             writes.push(Write { key: format!("homes:{}", self.standing.directory), bytes: new_homes });
@@ -583,7 +578,10 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         decided.usage_position = self.standing.positions[LogName::Usage as usize];
         decided.forgets = changes.forgets;
         if !decided.notices.is_empty() {
-            writes.push(Write { key: format!("out:{}", decided.outbox), bytes: outbox::to_document(&decided.notices) });
+            writes.push(Write {
+                key: format!("out:{}", decided.outbox),
+                bytes: outbox::to_document(&decided.notices),
+            });
             self.standing.outbox.1 += 1;
         }
         let sent = self.sent_up_to();
@@ -605,7 +603,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     /// Waits for the commit under way; then its notices may go out, and what it made needless may go.
     async fn await_commit(&mut self) -> Result<(), Stop> {
         let Some((decided, committing)) = self.committing.take() else { return Ok(()) };
-        let (mut ledger, outcome) = committing.await.map_err(|error| Stop::Broken(format!("a commit ended in a panic: {error}")))?;
+        let (mut ledger, outcome) =
+            committing.await.map_err(|error| Stop::Broken(format!("a commit ended in a panic: {error}")))?;
         outcome?;
         self.commit = self.commit.next();
         self.world.group.report(self.territory.shard, Offset(decided.usage_position));
@@ -646,108 +645,6 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     }
 }
 
-/// Sends the notices of each commit in turn; what nobody answers for is sent again.
-async fn send_letters<N: NoticeLog>(
-    log: Arc<N>,
-    mut queue: mpsc::UnboundedReceiver<(u64, Vec<publish::Notice>)>,
-    report: watch::Sender<Sent>,
-) {
-    while let Some((number, notices)) = queue.recv().await {
-        let mut pause = Duration::from_millis(50);
-        loop {
-            match log.append(notices.clone()).await {
-                Ok(()) => break,
-                Err(NoticeError::Unavailable(why)) => {
-                    warn!(why, "Notices wait until somebody answers for them.");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(2));
-                }
-                Err(refused) => {
-                    let _ = report.send(Sent::Refused(refused.to_string()));
-                    return;
-                }
-            }
-        }
-        if report.send(Sent::UpTo(number + 1)).is_err() {
-            return;
-        }
-    }
-}
-
-fn read_standing(record: Option<&[u8]>, territory: &Territory) -> Result<Option<Standing>, Stop> {
-    let Some(record) = record else { return Ok(None) };
-    let standing: Standing = serde_json::from_slice(record)
-        .map_err(|error| Stop::Broken(format!("the shard's record can't be read ({error}): was it written by another version?")))?;
-    if standing.schema != SCHEMA {
-        return Err(Stop::Broken(format!("the shard's record has schema {}, this program knows {SCHEMA}", standing.schema)));
-    }
-    if standing.shards != territory.shards {
-        return Err(Stop::Broken(format!(
-            "the usage topic had {} partitions and has {}: the number can't change; create a topic with {} again, or start anew under another prefix",
-            standing.shards, territory.shards, standing.shards
-        )));
-    }
-    Ok(Some(standing))
-}
-
-async fn open_books<L: Ledger>(
-    ledger: &mut L,
-    settings: &Settings,
-    standing: Option<&Standing>,
-) -> Result<(Books, Directory), Stop> {
-    let mut directory = Directory::default();
-    let Some(standing) = standing else { return Ok((Books::kept(settings.clone()), directory)) };
-    let keys = Books::keys(&standing.books);
-    let documents = ledger.read(&keys).await?;
-    let books = Books::open(settings.clone(), &standing.books, keys.into_iter().zip(documents))
-        .map_err(|unreadable| Stop::Broken(unreadable.0))?;
-    let homes: Vec<String> = (0..standing.directory).map(|number| format!("homes:{number}")).collect();
-    for bytes in ledger.read(&homes).await? {
-        directory.put_back(&bytes.ok_or_else(|| Stop::Broken("a document of the directory is missing".to_owned()))?);
-    }
-    Ok((books, directory))
-}
-
-async fn check_fingerprints<F: Feed>(feed: &mut F, standing: &Standing) -> Result<(), Stop> {
-    for log in LogName::ALL {
-        let position = standing.positions[log as usize];
-        let (Some(known), Some(last)) = (standing.fingerprints[log as usize], position.checked_sub(1)) else { continue };
-        match feed.fingerprint(log, Offset(last)).await? {
-            Some(found) if found != known => {
-                return Err(Stop::Broken(format!(
-                    "the {log} log isn't the one that was read: the record before {position} is another; was the topic created anew?"
-                )));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// The notices that were committed and may not be out, without those that the topics hold.
-async fn pending_letters<L: Ledger, N: NoticeLog>(
-    ledger: &mut L,
-    standing: &Standing,
-    notices: &N,
-    territory: &Territory,
-) -> Result<Vec<(u64, Vec<publish::Notice>)>, Stop> {
-    let (first, next) = standing.outbox;
-    if first == next {
-        return Ok(Vec::new());
-    }
-    let published = notices.last(territory.shard).await?;
-    let keys: Vec<String> = (first..next).map(|number| format!("out:{number}")).collect();
-    let mut pending = Vec::new();
-    for (number, bytes) in (first..next).zip(ledger.read(&keys).await?) {
-        let bytes = bytes.ok_or_else(|| Stop::Broken(format!("document out:{number} is missing")))?;
-        let mut letters = outbox::from_document(&bytes)
-            .map_err(|error| Stop::Broken(format!("document out:{number} can't be read: {error}")))?;
-        letters.retain(|notice| notice.partition != territory.shard.0 || !outbox::is_out(notice, &published));
-        pending.push((number, letters));
-    }
-    Ok(pending)
-}
-
 fn nanos(ms: i64) -> u32 {
     (ms.rem_euclid(1000) * 1_000_000) as u32
 }
@@ -761,45 +658,4 @@ fn text_headers<'a>(record: &log::Record<'a>) -> Vec<(&'a str, &'a [u8])> {
         .into_iter()
         .filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value.unwrap_or_default())))
         .collect()
-}
-
-/// Asks an entity's shard for an invoice's number, or brings it.
-#[derive(Serialize, Deserialize)]
-struct NumberLetter {
-    from: u32,
-    invoice: String,
-    entity: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    count: Option<u64>,
-}
-
-const ORIGIN_HEADER: &str = "graceline-origin";
-
-/// Where a record that was sent on stood first, and when it arrived there.
-struct Origin {
-    topic: String,
-    partition: u32,
-    offset: u64,
-    at: Instant,
-}
-
-impl Origin {
-    fn place(&self) -> Place<'_> {
-        Place { topic: &self.topic, partition: self.partition, offset: self.offset }
-    }
-
-    fn to_text(&self, log: LogName, from: ShardId) -> String {
-        format!("{log} {from} {} {} {} {}", self.partition, self.offset, self.at, self.topic)
-    }
-
-    fn read(text: &str) -> Option<(LogName, u32, Origin)> {
-        let mut parts = text.splitn(6, ' ');
-        let log = parts.next()?;
-        let log = LogName::ALL.into_iter().find(|name| name.as_str() == log)?;
-        let from = parts.next()?.parse().ok()?;
-        let partition = parts.next()?.parse().ok()?;
-        let offset = parts.next()?.parse().ok()?;
-        let at = Instant::parse_rfc3339(parts.next()?)?;
-        Some((log, from, Origin { topic: parts.next()?.to_owned(), partition, offset, at }))
-    }
 }

@@ -22,7 +22,8 @@ impl Progress {
     pub fn start(settings: &KafkaSettings) -> Result<Progress, String> {
         let mut config = settings.client("progress");
         config.set("group.id", &settings.group);
-        let client = config.create_with_context(Plain::new("progress")).map_err(|error| format!("kafka: {error}"))?;
+        let client =
+            config.create_with_context(Plain::new("progress")).map_err(|error| format!("kafka: {error}"))?;
         Ok(Progress { client })
     }
 

@@ -19,19 +19,25 @@ pub(super) struct Redis {
     store: RedisStore,
     /// Where a shard may be, for what is done past the ledger.
     nodes: Vec<String>,
+    #[expect(dead_code, reason = "it cleans up when it goes")]
+    guest: Option<Guest>,
 }
 
 impl Redis {
     pub(super) fn new(settings: RedisSettings, nodes: Vec<String>) -> Redis {
         let store = RedisStore::new(&settings).unwrap();
-        Redis { settings, store, nodes }
+        Redis { settings, store, nodes, guest: None }
     }
 
     /// The server that `REDIS_URL` names, if any.
     fn outside() -> Option<Redis> {
+        static WORLDS: AtomicU32 = AtomicU32::new(0);
         let url = std::env::var("REDIS_URL").ok()?;
-        let prefix = format!("graceline-suite-{}", std::process::id());
-        Some(Redis::new(RedisSettings { prefix, ..to(&url) }, vec![url]))
+        let world = WORLDS.fetch_add(1, Ordering::Relaxed);
+        let prefix = format!("graceline-suite-{}-{world}", std::process::id());
+        let mut redis = Redis::new(RedisSettings { prefix: prefix.clone(), ..to(&url) }, vec![url.clone()]);
+        redis.guest = Some(Guest { url, prefix });
+        Some(redis)
     }
 
     /// A connection to the node that holds the shard.
@@ -106,18 +112,19 @@ impl World for Redis {
     }
 }
 
-impl Drop for Redis {
-    /// Leaves nothing behind in somebody else's server.
+/// Somebody else's server, in which we leave nothing behind.
+struct Guest {
+    url: String,
+    prefix: String,
+}
+
+impl Drop for Guest {
     fn drop(&mut self) {
-        let [url] = self.nodes.as_slice() else { return };
-        let Ok(mut connection) = redis::Client::open(url.as_str()).and_then(|client| client.get_connection())
-        else {
-            return;
-        };
-        let pattern = format!("{}:*", self.settings.prefix);
-        let keys: Vec<Vec<u8>> = redis::cmd("KEYS").arg(pattern).query(&mut connection).unwrap_or_default();
-        for key in keys {
-            let _: Result<(), _> = redis::cmd("UNLINK").arg(key).query(&mut connection);
+        let mut connection = redis::Client::open(self.url.as_str()).unwrap().get_connection().unwrap();
+        let pattern = format!("{}:*", self.prefix);
+        let keys: Vec<Vec<u8>> = redis::cmd("KEYS").arg(pattern).query(&mut connection).unwrap();
+        for keys in keys.chunks(1_000) {
+            redis::cmd("UNLINK").arg(keys).exec(&mut connection).unwrap();
         }
     }
 }

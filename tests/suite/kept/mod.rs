@@ -10,8 +10,10 @@ use graceline::invoice::books::{Books, Input, Place};
 
 /// Every story's input, by its name.
 fn stories() -> Vec<(String, String)> {
-    let folder = std::env::var("STORIES")
-        .map_or_else(|_| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios")), PathBuf::from);
+    let folder = std::env::var("STORIES").map_or_else(
+        |_| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios")),
+        PathBuf::from,
+    );
     let entries = std::fs::read_dir(&folder).expect("there are stories");
     let mut stories: Vec<(String, String)> = entries
         .filter_map(|entry| {
@@ -33,7 +35,9 @@ fn told(input: &str, batch: usize) -> String {
     let mut settings = Settings::default();
     for (number, line) in input.lines().filter(|line| !line.trim().is_empty()).enumerate() {
         match read_line(line.as_bytes()) {
-            Ok(Line::Config(json)) => settings = Settings::read(&json).expect("a story's settings can be read"),
+            Ok(Line::Config(json)) => {
+                settings = Settings::read(&json).expect("a story's settings can be read")
+            }
             Ok(Line::Time(at)) => {
                 books.get_or_insert_with(|| Books::kept(settings.clone())).decide(at, &Input::Tick);
             }

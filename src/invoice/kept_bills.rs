@@ -1,0 +1,308 @@
+//! The texts of invoices: drafts with what people did to them, and sealed invoices as they were announced.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::aggregate::LineKey;
+use super::books::{AwaitsNumber, Bill, BillKind, Draft, Edit, News, Sealed, Stage, Used};
+use super::calendar::Date;
+use super::document::{Amounts, Document, Figures, InvoiceId, InvoiceType, Payment, Reason, Status};
+use super::instant::Instant;
+use super::keep::Unreadable;
+use super::kept::{group_text, raw, read_group};
+use super::notice::{Event, Notice, Topic};
+use super::quantity::Quantity;
+use crate::catalog::currency::Currency;
+use crate::catalog::duration::Duration;
+use crate::catalog::json::Json;
+use crate::catalog::settings::Dialect;
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct BillText<'a> {
+    id: String,
+    customer: u32,
+    kind: KindText,
+    version: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    created_by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    draft: Option<DraftText>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    invoice: Option<Cow<'a, RawValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    used: Option<UsedText>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    credits: Option<i128>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    awaits: Option<AwaitsText>,
+}
+
+/// The head of a number, and what is told once it is there.
+#[derive(Serialize, Deserialize)]
+struct AwaitsText {
+    head: String,
+    news: Vec<NewsText>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum NewsText {
+    Invoice { at: Instant, event: String, version: u32, invoice: Box<RawValue> },
+    Usage { at: Instant, key: String, headers: Vec<(String, String)>, value: String },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum KindText {
+    Period(u32, u32, u8),
+    Opening(u32, u32),
+    OneOff,
+    Credit,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DraftText {
+    finalizes_at: Instant,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refresh_at: Option<Instant>,
+    announced: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    edits: Vec<EditText>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    frozen: Option<(String, [i128; 5])>,
+}
+
+/// Charge, filter, group; units, amount, name.
+#[derive(Serialize, Deserialize)]
+struct EditText(u16, u16, Option<Vec<Option<String>>>, Option<Quantity>, Option<i128>, Option<String>);
+
+#[derive(Serialize, Deserialize)]
+struct UsedText {
+    coupons: Vec<(usize, i128)>,
+    credit_notes: Vec<(usize, i128)>,
+    wallet: i128,
+}
+
+impl BillText<'_> {
+    pub(super) fn of(bill: &Bill) -> BillText<'static> {
+        let mut text = BillText {
+            id: bill.id.to_string(),
+            customer: bill.customer,
+            kind: match bill.kind {
+                BillKind::Period { subscription, ordinal, reason } => {
+                    KindText::Period(subscription, ordinal, u8::from(reason == Reason::Terminating))
+                }
+                BillKind::Opening { subscription, ordinal } => KindText::Opening(subscription, ordinal),
+                BillKind::OneOff => KindText::OneOff,
+                BillKind::Credit => KindText::Credit,
+            },
+            version: bill.version,
+            created_by: bill.created_by.as_deref().map(str::to_owned),
+            draft: None,
+            invoice: None,
+            used: None,
+            credits: None,
+            awaits: None,
+        };
+        match &bill.stage {
+            Stage::Draft(draft) => text.draft = Some(DraftText::of(draft)),
+            Stage::Sealed(sealed) => {
+                let mut invoice = Vec::with_capacity(1200);
+                sealed.document.write_to(Some(bill.version), &mut invoice);
+                text.invoice = Some(Cow::Owned(raw(invoice)));
+                let Used { coupons, credit_notes, wallet } = sealed.used.clone();
+                let is_used = !coupons.is_empty() || !credit_notes.is_empty() || wallet != 0;
+                text.used = is_used.then_some(UsedText { coupons, credit_notes, wallet });
+                text.credits = sealed.credits;
+                text.awaits = sealed.awaits.as_deref().map(AwaitsText::of);
+            }
+        }
+        text
+    }
+
+    pub(super) fn read(self, key: &str) -> Result<Bill, Unreadable> {
+        let missing = |what: &str| Unreadable(format!("document {key} has no readable {what}"));
+        let stage = match (self.draft, self.invoice) {
+            (Some(draft), None) => Stage::Draft(Box::new(draft.read())),
+            (None, Some(invoice)) => {
+                let json = Json::read(invoice.get().as_bytes()).ok_or_else(|| missing("invoice"))?;
+                let fees = fees_of(invoice.get()).ok_or_else(|| missing("fees"))?;
+                let document = read_document(&json, fees).ok_or_else(|| missing("invoice"))?;
+                let used = self.used.map(|used| Used {
+                    coupons: used.coupons,
+                    credit_notes: used.credit_notes,
+                    wallet: used.wallet,
+                });
+                let awaits = match self.awaits {
+                    None => None,
+                    Some(text) => Some(Box::new(text.read().ok_or_else(|| missing("news"))?)),
+                };
+                Stage::Sealed(Box::new(Sealed {
+                    document,
+                    awaits,
+                    used: used.unwrap_or_default(),
+                    credits: self.credits,
+                }))
+            }
+            _ => return Err(missing("stage")),
+        };
+        Ok(Bill {
+            id: InvoiceId::parse(&self.id).ok_or_else(|| missing("id"))?,
+            customer: self.customer,
+            kind: match self.kind {
+                KindText::Period(subscription, ordinal, reason) => {
+                    let reason = if reason == 1 { Reason::Terminating } else { Reason::Periodic };
+                    BillKind::Period { subscription, ordinal, reason }
+                }
+                KindText::Opening(subscription, ordinal) => BillKind::Opening { subscription, ordinal },
+                KindText::OneOff => BillKind::OneOff,
+                KindText::Credit => BillKind::Credit,
+            },
+            version: self.version,
+            created_by: self.created_by.map(String::into_boxed_str),
+            stage,
+        })
+    }
+}
+
+impl AwaitsText {
+    fn of(awaits: &AwaitsNumber) -> AwaitsText {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let news = awaits.news.iter().map(|news| match news {
+            News::Invoice { at, event, version, document } => {
+                let mut invoice = Vec::with_capacity(1200);
+                document.write_to(Some(*version), &mut invoice);
+                let event = event.name(Dialect::Graceline).to_owned();
+                NewsText::Invoice { at: *at, event, version: *version, invoice: raw(invoice) }
+            }
+            News::Usage(notice) => NewsText::Usage {
+                at: notice.at,
+                key: text(notice.key.as_deref().unwrap_or_default()),
+                headers: notice.headers.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
+                value: text(notice.value.as_deref().unwrap_or_default()),
+            },
+        });
+        AwaitsText { head: awaits.head.clone(), news: news.collect() }
+    }
+
+    fn read(self) -> Option<AwaitsNumber> {
+        let mut news = Vec::with_capacity(self.news.len());
+        for text in self.news {
+            news.push(match text {
+                NewsText::Invoice { at, event, version, invoice } => {
+                    let event =
+                        Event::ALL.into_iter().find(|known| known.name(Dialect::Graceline) == event)?;
+                    let document =
+                        read_document(&Json::read(invoice.get().as_bytes())?, fees_of(invoice.get())?)?;
+                    News::Invoice { at, event, version, document: Box::new(document) }
+                }
+                NewsText::Usage { at, key, headers, value } => News::Usage(Notice {
+                    at,
+                    topic: Topic::Webhook(Event::UsageLate.name(Dialect::Graceline)),
+                    key: Some(key.into_bytes()),
+                    headers: headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect(),
+                    value: Some(value.into_bytes()),
+                }),
+            });
+        }
+        Some(AwaitsNumber { head: self.head, news })
+    }
+}
+
+impl DraftText {
+    fn of(draft: &Draft) -> DraftText {
+        let edit = |(key, edit): (&LineKey, &Edit)| {
+            let name = edit.display_name.clone();
+            EditText(key.charge, key.filter, group_text(&key.group), edit.units, edit.amount_cents, name)
+        };
+        let frozen = draft.frozen.as_ref().map(|figures| {
+            let Amounts { fees, coupons, taxes, credit_notes, prepaid_credit } = figures.amounts;
+            let text = String::from_utf8(figures.fees.clone()).expect("fees are text");
+            (text, [fees, coupons, taxes, credit_notes, prepaid_credit])
+        });
+        DraftText {
+            finalizes_at: draft.finalizes_at,
+            refresh_at: draft.refresh_at,
+            announced: draft.announced,
+            edits: draft.edits.iter().map(edit).collect(),
+            frozen,
+        }
+    }
+
+    fn read(self) -> Draft {
+        let edit = |EditText(charge, filter, group, units, amount_cents, display_name): EditText| {
+            (LineKey { charge, filter, group: read_group(group) }, Edit { units, amount_cents, display_name })
+        };
+        let frozen = self.frozen.map(|(fees, [sum, coupons, taxes, credit_notes, prepaid_credit])| Figures {
+            fees: fees.into_bytes(),
+            amounts: Amounts { fees: sum, coupons, taxes, credit_notes, prepaid_credit },
+        });
+        Draft {
+            finalizes_at: self.finalizes_at,
+            refresh_at: self.refresh_at,
+            announced: self.announced,
+            edits: self.edits.into_iter().map(edit).collect(),
+            frozen,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct WithFees<'a> {
+    #[serde(borrow)]
+    fees: &'a RawValue,
+}
+
+fn fees_of(invoice: &str) -> Option<Vec<u8>> {
+    let found: WithFees<'_> = serde_json::from_str(invoice).ok()?;
+    Some(found.fees.get().as_bytes().to_vec())
+}
+
+/// A sealed invoice's document, from its own JSON.
+fn read_document(json: &Json, fees: Vec<u8>) -> Option<Document> {
+    let text = |name: &str| json.get(name).and_then(Json::as_text);
+    let owned = |name: &str| text(name).map(str::to_owned);
+    let instant = |name: &str| text(name).and_then(Instant::parse_rfc3339);
+    let date = |name: &str| text(name).and_then(Date::parse);
+    let cents = |name: &str| json.get(name).and_then(Json::as_integer);
+    let customer = json.get("customer")?;
+    let count = |name: &str| json.get(name).and_then(Json::as_integer);
+    Some(Document {
+        id: InvoiceId::parse(text("id")?)?,
+        number: owned("number"),
+        sequential_id: count("sequential_id").and_then(|count| u64::try_from(count).ok()),
+        status: Status::named(text("status")?)?,
+        invoice_type: InvoiceType::named(text("invoice_type")?)?,
+        reason: text("invoicing_reason").and_then(Reason::named),
+        entity: owned("billing_entity_code")?,
+        customer: customer.get("external_id")?.as_text()?.to_owned(),
+        customer_name: customer.get("name").and_then(Json::as_text).map(str::to_owned),
+        zone: customer.get("timezone")?.as_text()?.parse().ok()?,
+        subscription: owned("external_subscription_id"),
+        plan: owned("plan_code"),
+        currency: text("currency").and_then(Currency::parse),
+        period: instant("period_from").zip(instant("period_to")),
+        grace: Duration::parse(text("grace_period")?)?,
+        expected_finalization_at: instant("expected_finalization_at")?,
+        finalized_at: instant("finalized_at"),
+        issuing_date: date("issuing_date")?,
+        net_payment_term: count("net_payment_term").and_then(|days| u32::try_from(days).ok())?,
+        payment_due_date: date("payment_due_date"),
+        payment: Payment::named(text("payment_status")?)?,
+        payment_overdue: json.get("payment_overdue")?.as_bool()?,
+        dispute_lost_at: instant("payment_dispute_lost_at"),
+        voided_at: instant("voided_at"),
+        figures: Figures {
+            fees,
+            amounts: Amounts {
+                fees: cents("fees_amount_cents")?,
+                coupons: cents("coupons_amount_cents")?,
+                taxes: cents("taxes_amount_cents")?,
+                credit_notes: cents("credit_notes_amount_cents")?,
+                prepaid_credit: cents("prepaid_credit_amount_cents")?,
+            },
+        },
+    })
+}

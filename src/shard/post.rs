@@ -1,0 +1,44 @@
+//! The post: notices leave in the order of their commits, and whoever asks learns how far they are out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tracing::warn;
+
+use crate::publish::{self, NoticeError, NoticeLog};
+
+/// How far the notices are out, or why they aren't.
+#[derive(Clone, Debug)]
+pub(super) enum Sent {
+    UpTo(u64),
+    Refused(String),
+}
+
+/// Sends the notices of each commit in turn; what nobody answers for is sent again.
+pub(super) async fn send_letters<N: NoticeLog>(
+    log: Arc<N>,
+    mut queue: mpsc::UnboundedReceiver<(u64, Vec<publish::Notice>)>,
+    report: watch::Sender<Sent>,
+) {
+    while let Some((number, notices)) = queue.recv().await {
+        let mut pause = Duration::from_millis(50);
+        loop {
+            match log.append(notices.clone()).await {
+                Ok(()) => break,
+                Err(NoticeError::Unavailable(why)) => {
+                    warn!(why, "Notices wait until somebody answers for them.");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(2));
+                }
+                Err(refused) => {
+                    let _ = report.send(Sent::Refused(refused.to_string()));
+                    return;
+                }
+            }
+        }
+        if report.send(Sent::UpTo(number + 1)).is_err() {
+            return;
+        }
+    }
+}

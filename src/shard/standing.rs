@@ -1,0 +1,116 @@
+//! What a shard keeps of itself, and how it is opened from it.
+
+use serde::{Deserialize, Serialize};
+
+use super::outbox::{self, Numbers};
+use super::territory::{Directory, Territory};
+use super::wheel::Stop;
+use crate::catalog::settings::Settings;
+use crate::ingest::log::{Feed, LogName, Offset};
+use crate::invoice::books::Books;
+use crate::invoice::keep::Contents;
+use crate::persist::Ledger;
+use crate::publish::{self, NoticeLog};
+
+/// What a shard keeps of itself beside its books.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Standing {
+    pub(super) schema: u32,
+    pub(super) shards: u32,
+    pub(super) positions: [u64; 5],
+    /// The fingerprint of the last record applied from each log: it tells the log from one that was made anew.
+    pub(super) fingerprints: [Option<u64>; 5],
+    pub(super) numbers: Numbers,
+    /// The commits whose notices may not be out yet.
+    pub(super) outbox: (u64, u64),
+    pub(super) directory: u64,
+    /// The last number of each shard's records that were sent to this one.
+    pub(super) received: Vec<(u8, u32, u64)>,
+    pub(super) books: Contents,
+}
+
+pub(super) const SCHEMA: u32 = 1;
+
+pub(super) fn read_standing(record: Option<&[u8]>, territory: &Territory) -> Result<Option<Standing>, Stop> {
+    let Some(record) = record else { return Ok(None) };
+    let standing: Standing = serde_json::from_slice(record).map_err(|error| {
+        Stop::Broken(format!(
+            "the shard's record can't be read ({error}): was it written by another version?"
+        ))
+    })?;
+    if standing.schema != SCHEMA {
+        return Err(Stop::Broken(format!(
+            "the shard's record has schema {}, this program knows {SCHEMA}",
+            standing.schema
+        )));
+    }
+    if standing.shards != territory.shards {
+        return Err(Stop::Broken(format!(
+            "the usage topic had {} partitions and has {}: the number can't change; create a topic with {} again, or start anew under another prefix",
+            standing.shards, territory.shards, standing.shards
+        )));
+    }
+    Ok(Some(standing))
+}
+
+pub(super) async fn open_books<L: Ledger>(
+    ledger: &mut L,
+    settings: &Settings,
+    standing: Option<&Standing>,
+) -> Result<(Books, Directory), Stop> {
+    let mut directory = Directory::default();
+    let Some(standing) = standing else { return Ok((Books::kept(settings.clone()), directory)) };
+    let keys = Books::keys(&standing.books);
+    let documents = ledger.read(&keys).await?;
+    let books = Books::open(settings.clone(), &standing.books, keys.into_iter().zip(documents))
+        .map_err(|unreadable| Stop::Broken(unreadable.0))?;
+    let homes: Vec<String> = (0..standing.directory).map(|number| format!("homes:{number}")).collect();
+    for bytes in ledger.read(&homes).await? {
+        directory.put_back(
+            &bytes.ok_or_else(|| Stop::Broken("a document of the directory is missing".to_owned()))?,
+        );
+    }
+    Ok((books, directory))
+}
+
+pub(super) async fn check_fingerprints<F: Feed>(feed: &mut F, standing: &Standing) -> Result<(), Stop> {
+    for log in LogName::ALL {
+        let position = standing.positions[log as usize];
+        let (Some(known), Some(last)) = (standing.fingerprints[log as usize], position.checked_sub(1)) else {
+            continue;
+        };
+        match feed.fingerprint(log, Offset(last)).await? {
+            Some(found) if found != known => {
+                return Err(Stop::Broken(format!(
+                    "the {log} log isn't the one that was read: the record before {position} is another; was the topic created anew?"
+                )));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The notices that were committed and may not be out, without those that the topics hold.
+pub(super) async fn pending_letters<L: Ledger, N: NoticeLog>(
+    ledger: &mut L,
+    standing: &Standing,
+    notices: &N,
+    territory: &Territory,
+) -> Result<Vec<(u64, Vec<publish::Notice>)>, Stop> {
+    let (first, next) = standing.outbox;
+    if first == next {
+        return Ok(Vec::new());
+    }
+    let published = notices.last(territory.shard).await?;
+    let keys: Vec<String> = (first..next).map(|number| format!("out:{number}")).collect();
+    let mut pending = Vec::new();
+    for (number, bytes) in (first..next).zip(ledger.read(&keys).await?) {
+        let bytes = bytes.ok_or_else(|| Stop::Broken(format!("document out:{number} is missing")))?;
+        let mut letters = outbox::from_document(&bytes)
+            .map_err(|error| Stop::Broken(format!("document out:{number} can't be read: {error}")))?;
+        letters.retain(|notice| notice.partition != territory.shard.0 || !outbox::is_out(notice, &published));
+        pending.push((number, letters));
+    }
+    Ok(pending)
+}
