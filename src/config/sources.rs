@@ -139,12 +139,9 @@ impl File<'_> {
         };
         let given = Given { value: read, origin: origin.clone() };
         // `"kafka.brokers"` in quotes is the same key as `brokers` below `[kafka]`.
-        if self.sources.given.insert(key.clone(), given).is_some() {
-            self.sources.problems.push(Problem {
-                key,
-                origin,
-                wanted: "stands in the file twice".to_owned(),
-            });
+        if let Some(other) = self.sources.given.insert(key.clone(), given) {
+            let wanted = format!("stands there a second time; the other is in {}", other.origin);
+            self.sources.problems.push(Problem { key, origin, wanted });
         }
     }
 }
