@@ -19,14 +19,14 @@ pub(super) struct Redis {
     store: RedisStore,
     /// Where a shard may be, for what is done past the ledger.
     nodes: Vec<String>,
-    #[expect(dead_code, reason = "it cleans up when it goes")]
-    guest: Option<Guest>,
+    /// It cleans up when it goes.
+    _guest: Option<Guest>,
 }
 
 impl Redis {
     pub(super) fn new(settings: RedisSettings, nodes: Vec<String>) -> Redis {
         let store = RedisStore::new(&settings).unwrap();
-        Redis { settings, store, nodes, guest: None }
+        Redis { settings, store, nodes, _guest: None }
     }
 
     /// The server that `REDIS_URL` names, if any.
