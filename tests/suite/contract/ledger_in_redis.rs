@@ -36,7 +36,7 @@ impl Redis {
         let world = WORLDS.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("graceline-suite-{}-{world}", std::process::id());
         let mut redis = Redis::new(RedisSettings { prefix: prefix.clone(), ..to(&url) }, vec![url.clone()]);
-        redis.guest = Some(Guest { url, prefix });
+        redis._guest = Some(Guest { url, prefix });
         Some(redis)
     }
 
