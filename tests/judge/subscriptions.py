@@ -91,6 +91,7 @@ def replace_plan(books, subscription, window, plan_code):
     """A change at a window's very start is in force for all of it."""
     subscription.plan_code = plan_code
     if window:
+        window.zone = books.zone_of(subscription.customer_id)
         window.take_plan(books.catalog.find("plan", plan_code))
         window.plan_as_begun()
 
