@@ -66,7 +66,7 @@ def carry_out(books, command, customer_id, found):
         return
     read_name_of_invoice(command)
     if found is None:
-        raise Refused("unknown_invoice" if books.customer(customer_id) else "unknown_customer")
+        raise Refused("unknown_invoice" if books.catalog.in_force("customer", customer_id) else "unknown_customer")
     act(books, found, order)
 
 
@@ -364,7 +364,7 @@ def create_one_off(books, customer_id, command, lines):
 
 @reading(lambda command: amount_of(command, "credits_cents"))
 def purchase_credits(books, customer_id, command, cents):
-    lines = [Line("one_off", None, Fraction(cents), None)]
+    lines = [Line("one_off", "Prepaid credits", Fraction(cents), None)]
     make_at_once(books, "credit", customer_id, command, lines).credits = cents
 
 
@@ -383,11 +383,10 @@ def cancel_event(books, command, customer_id):
         raise Refused("malformed")
     named = read_lago(command["event"], {})
     given = plain_text(command.get("external_customer_id"))
-    if given and not books.customer(customer_id):
+    if given and not books.catalog.in_force("customer", customer_id):
         raise Refused("unknown_customer")
     event = books.holder((named.whose, named.identity))
-    subscription = books.subscriptions.get(named.whose[1])
-    if event is None or event.fate == "cancelled" or (given and subscription and subscription.customer_id != given):
+    if event is None or event.fate == "cancelled" or (given and event.window and event.window.subscription.customer_id != given):
         raise Refused("unknown_event")
     if event.content != named.content:
         raise Refused("content_mismatch")

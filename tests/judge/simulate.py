@@ -34,8 +34,7 @@ class Record:
             split_or_scalar(self.text)
         except (Unreadable, ValueError):
             return f'"text": {json.dumps(self.text)}'
-        on_one_line = self.text.replace("\n", " ").replace("\r", " ")
-        return f'"value": {on_one_line}'
+        return f'"value": {self.text}'
 
 
 def split_or_scalar(text):
