@@ -28,6 +28,7 @@ fn main() {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "a measurement looks at the clock")]
 fn round(format: Format) -> u128 {
     let start = Instant::now();
     for _ in 0..EVENTS_PER_ROUND {

@@ -13,16 +13,15 @@ pub use problem::{Origin, Problem};
 pub use topics::{TopicSettings, WebhookTopics};
 
 use std::path::Path;
-use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
 
 use crate::catalog::duration;
 use crate::catalog::fault::Fault;
 use crate::catalog::json::Json;
 use crate::catalog::settings::{Dialect, Settings};
 use crate::ingest::kafka::{GroupProtocol, KafkaSettings};
-use crate::ingest::log::Limits;
 use crate::persist::redis::RedisStore;
 use crate::persist::settings::RedisSettings;
 use crate::shard::topics::{Rules, TopicNames};
@@ -50,14 +49,8 @@ pub struct ShardSettings {
     /// The most that a batch holds.
     pub batch_records_max: usize,
     pub batch_bytes_max: usize,
-    /// How long a shard that is behind gathers records for one commit.
-    pub batch_ms_max: u64,
-    /// The least time between two commits of a shard that has caught up.
-    pub commit_interval_ms: u64,
-    /// How often time moves when nothing comes in.
-    pub tick_ms: u64,
-    /// How many deadlines one commit may settle.
-    pub deadlines_per_commit_max: usize,
+    /// How long a shard waits for the next record, and so how often its time moves when none comes.
+    pub batch_wait_ms: u64,
 }
 
 /// What the program says while it runs.
@@ -76,25 +69,7 @@ pub enum LogFormat {
 
 impl Default for ShardSettings {
     fn default() -> ShardSettings {
-        ShardSettings {
-            batch_records_max: 200_000,
-            batch_bytes_max: 64 << 20,
-            batch_ms_max: 500,
-            commit_interval_ms: 20,
-            tick_ms: 100,
-            deadlines_per_commit_max: 10_000,
-        }
-    }
-}
-
-impl ShardSettings {
-    /// What a shard asks of its logs.
-    pub fn limits(&self) -> Limits {
-        Limits {
-            records_max: self.batch_records_max,
-            bytes_max: self.batch_bytes_max,
-            wait_max: Duration::from_millis(self.tick_ms),
-        }
+        ShardSettings { batch_records_max: 100_000, batch_bytes_max: 48 << 20, batch_wait_ms: 15 }
     }
 }
 
@@ -285,10 +260,7 @@ impl Config {
         let shard = &mut self.shard;
         reader.whole("shard.batch_records_max", &mut shard.batch_records_max, 1..=10_000_000);
         reader.whole("shard.batch_bytes_max", &mut shard.batch_bytes_max, 1 << 16..=BYTES_MAX);
-        reader.whole("shard.batch_ms_max", &mut shard.batch_ms_max, 1..=60_000);
-        reader.whole("shard.commit_interval_ms", &mut shard.commit_interval_ms, 0..=60_000);
-        reader.whole("shard.tick_ms", &mut shard.tick_ms, 1..=60_000);
-        reader.whole("shard.deadlines_per_commit_max", &mut shard.deadlines_per_commit_max, 1..=1_000_000);
+        reader.whole("shard.batch_wait_ms", &mut shard.batch_wait_ms, 1..=60_000);
     }
 
     fn read_log(&mut self, reader: &mut Reader) {
@@ -355,10 +327,13 @@ fn is_host_and_port(text: &str) -> bool {
     })
 }
 
-/// What the Kafka client has against a property; `None` if it takes it.
+/// What the Kafka client has against a property; `None` if it takes it. The value is left out, which may be a secret.
 fn refusal_of_property(name: &str, value: &str) -> Option<String> {
-    let refused = ClientConfig::new().set(name, value).create_native_config().is_err();
-    refused.then(|| {
-        "the Kafka client takes no such property, or not with this value: see its CONFIGURATION.md".to_owned()
-    })
+    match ClientConfig::new().set(name, value).create_native_config() {
+        Err(KafkaError::ClientConfig(_, why, ..)) if !why.contains(value) => {
+            Some(format!("the Kafka client refuses it: {why}"))
+        }
+        Err(_) => Some("the Kafka client takes the property, but not with this value".to_owned()),
+        Ok(_) => None,
+    }
 }

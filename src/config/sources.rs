@@ -55,7 +55,7 @@ impl Sources {
         sources
     }
 
-    fn read_file(&mut self, name: &str, text: &str) {
+    pub(super) fn read_file(&mut self, name: &str, text: &str) {
         let (table, errors) = DeTable::parse_recoverable(text);
         for error in &errors {
             // The error's own text would quote the line, and with it perhaps a password.
@@ -71,7 +71,7 @@ impl Sources {
         self.problems.push(Problem { key: String::new(), origin: Origin::File { name, line }, wanted });
     }
 
-    fn read_environment(&mut self, env: impl Iterator<Item = (String, String)>) {
+    pub(super) fn read_environment(&mut self, env: impl Iterator<Item = (String, String)>) {
         let mut ours: Vec<(String, String)> = env.filter(|(name, _)| name.starts_with(PREFIX)).collect();
         ours.sort();
         for (name, value) in ours {
@@ -139,12 +139,9 @@ impl File<'_> {
         };
         let given = Given { value: read, origin: origin.clone() };
         // `"kafka.brokers"` in quotes is the same key as `brokers` below `[kafka]`.
-        if self.sources.given.insert(key.clone(), given).is_some() {
-            self.sources.problems.push(Problem {
-                key,
-                origin,
-                wanted: "stands in the file twice".to_owned(),
-            });
+        if let Some(other) = self.sources.given.insert(key.clone(), given) {
+            let wanted = format!("stands there a second time; the other is in {}", other.origin);
+            self.sources.problems.push(Problem { key, origin, wanted });
         }
     }
 }

@@ -62,7 +62,7 @@ pub fn pace(settings: &ShardSettings) -> Pace {
     Pace {
         records_max: settings.batch_records_max,
         bytes_max: settings.batch_bytes_max,
-        wait_max: Duration::from_millis(settings.commit_interval_ms),
+        wait_max: Duration::from_millis(settings.batch_wait_ms),
     }
 }
 

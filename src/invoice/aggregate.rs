@@ -120,11 +120,10 @@ impl Bucket {
                 *max = Some(max.map_or(*value, |max| max.max(*value)))
             }
             (Total::Unique(values), Reading::Value(value)) => *values.entry(value.clone()).or_insert(0) += 1,
-            (Total::Latest(latest), Reading::Quantity(value)) => {
-                let at = usage.time.happened_at;
-                if latest.is_none_or(|(latest_at, _)| at >= latest_at) {
-                    *latest = Some((at, *value));
-                }
+            (Total::Latest(latest), Reading::Quantity(value))
+                if latest.is_none_or(|(at, _)| usage.time.happened_at >= at) =>
+            {
+                *latest = Some((usage.time.happened_at, *value));
             }
             (Total::Weighted(weighed), Reading::Quantity(value)) => weighed.add(*value, usage.time),
             _ => {}

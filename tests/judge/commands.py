@@ -66,7 +66,7 @@ def carry_out(books, command, customer_id, found):
         return
     read_name_of_invoice(command)
     if found is None:
-        raise Refused("unknown_invoice" if books.customer(customer_id) else "unknown_customer")
+        raise Refused("unknown_invoice" if books.catalog.in_force("customer", customer_id) else "unknown_customer")
     act(books, found, order)
 
 
@@ -364,7 +364,7 @@ def create_one_off(books, customer_id, command, lines):
 
 @reading(lambda command: amount_of(command, "credits_cents"))
 def purchase_credits(books, customer_id, command, cents):
-    lines = [Line("one_off", None, Fraction(cents), None)]
+    lines = [Line("one_off", "Prepaid credits", Fraction(cents), None)]
     make_at_once(books, "credit", customer_id, command, lines).credits = cents
 
 

@@ -37,10 +37,10 @@ def usage_lines(window, tariff, events, base_fee, edits):
             lines[(place, 0, key)] = line
         reached = sum(line.amount for line in own.values())
         missing = up_to(charge.minimum_cents * share, reached)
-        lines[(place, 1)] = Line("commitment", charge.name, missing, period, shown=missing != 0, charge=charge)
+        lines[(place, 1)] = Line("commitment", charge_name(tariff, charge), missing, period, shown=missing != 0, charge=charge)
         paid += reached + missing
     missing = up_to(tariff.plan.commitment_cents * share, paid)
-    lines[("plan",)] = Line("commitment", None, missing, period, shown=missing != 0)
+    lines[("plan",)] = Line("commitment", tariff.plan.name, missing, period, shown=missing != 0)
     return lines
 
 

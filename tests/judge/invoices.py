@@ -285,11 +285,11 @@ def seal(books, invoice, lines, entity, expected):
 
 
 def close_without_number(books, invoice, lines, expected):
-    invoice.status = "closed"
+    invoice.status, invoice.payment = "closed", "succeeded"
     shown = [show_line(line, EXPONENTS.get(currency_of(books, invoice), 2)) for line in lines]
     amounts = amounts_of(books, invoice, lines, 0, nothing_spent)
     document = build_document(books, invoice, shown, amounts, expected, books.now)
-    document["payment_due_date"] = None
+    document["finalized_at"], document["payment_due_date"] = show_instant(books.now), None
     invoice.document = document
 
 

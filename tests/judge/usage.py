@@ -67,6 +67,9 @@ def recognise(value, headers):
 
 
 def read_lago(value, _headers):
+    precise = value.get("precise_total_amount_cents")
+    if precise is not None and not isinstance(precise, str):
+        raise Malformed("precise_total_amount_cents")
     return Event(("subscription", text_member(value, "external_subscription_id")),
                  text_member(value, "transaction_id", None), text_member(value, "code"),
                  read_timestamp(value.get("timestamp")), object_member(value, "properties"),
