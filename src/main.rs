@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use graceline::config::Config;
+use graceline::config::{self, Config};
 use graceline::console::dev::Dev;
 use graceline::console::simulate::{self, BadLine, SimulateError};
 use graceline::console::{demo, http, run};
 use graceline::invoice::instant::Instant;
 use graceline::persist::redis::RedisStore;
 use graceline::shard::health::Health;
+use graceline::telemetry;
 
 #[derive(Parser)]
 #[command(name = "graceline", version, about = "A stream processor for usage-based billing")]
@@ -56,19 +57,20 @@ fn read_instant(text: &str) -> Result<Instant, String> {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Run { config } => work(config.as_deref(), tracing::Level::INFO, start_processor),
-        Command::Dev { config } => work(config.as_deref(), tracing::Level::INFO, start_dev),
-        Command::Demo => work(None, tracing::Level::ERROR, demo::demo),
+        Command::Run { config } => work(config.as_deref(), None, start_processor),
+        Command::Dev { config } => work(config.as_deref(), None, start_dev),
+        Command::Demo => work(None, Some("error"), demo::demo),
         Command::Simulate { file, until, books } => run_simulation(&file, until, books),
     }
 }
 
-/// Loads the configuration and does the work on a runtime; what goes wrong is one line each.
-fn work<F>(path: Option<&std::path::Path>, level: tracing::Level, work: impl FnOnce(Config) -> F) -> ExitCode
+/// Loads the configuration and does the work on a runtime; what goes wrong is one line each. With `filter` only so much
+/// is said meanwhile, whatever the configuration says.
+fn work<F>(path: Option<&std::path::Path>, filter: Option<&str>, work: impl FnOnce(Config) -> F) -> ExitCode
 where
     F: Future<Output = Result<(), String>>,
 {
-    let config = match Config::load(path, std::env::vars()) {
+    let mut config = match Config::load(path, config::environment()) {
         Ok(config) => config,
         Err(problems) => {
             for problem in problems {
@@ -77,7 +79,11 @@ where
             return ExitCode::from(2);
         }
     };
-    tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level).init();
+    config.log.filter = filter.map_or(config.log.filter, str::to_owned);
+    if let Err(problem) = telemetry::init(&config.log) {
+        eprintln!("graceline: {problem}");
+        return ExitCode::from(2);
+    }
     let runtime = tokio::runtime::Runtime::new().expect("a process can start threads");
     match runtime.block_on(work(config)) {
         Ok(()) => ExitCode::SUCCESS,
