@@ -1,0 +1,3 @@
+//! What people type and look at.
+
+mod http;
