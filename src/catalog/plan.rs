@@ -225,6 +225,14 @@ impl Charge {
         })
     }
 
+    /// The prices of the default bucket, 0, or of a filter, counted from 1.
+    pub fn tariff_at(&self, filter: usize) -> &Tariff {
+        match filter {
+            0 => &self.tariff,
+            place => &self.filters[place - 1].tariff,
+        }
+    }
+
     pub fn is_dynamic(&self) -> bool {
         self.tariff.price == Price::Dynamic
     }

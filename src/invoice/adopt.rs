@@ -31,10 +31,13 @@ impl Books {
             Ok(record) => record,
             Err(fault) => return self.refuse(&fault, key, value),
         };
+        let name = record.name();
+        if self.is_in_force(&record) {
+            return self.waiting.remove(&name);
+        }
         if let Err(fault) = self.check_in_hand(&record) {
             return self.refuse(&fault, key, value);
         }
-        let name = record.name();
         if let Some(missing) = self.missing(&record) {
             let waiting = WaitingRecord {
                 record,
@@ -85,31 +88,57 @@ impl Books {
         }
     }
 
+    /// What the version in force names.
     fn named_in_force(&self, name: &Name) -> Vec<Name> {
         let in_force = match name.kind {
-            Kind::Entity => self
-                .entities
-                .find(&name.code)
-                .filter(|_| self.entities.offers(&name.code))
-                .map(|place| Record::Entity((*self.entities.get(place).thing).clone())),
-            Kind::Plan => self
-                .plans
-                .find(&name.code)
-                .filter(|_| self.plans.offers(&name.code))
-                .map(|place| Record::Plan((*self.plans.get(place).thing.prices.plan).clone())),
-            Kind::Customer => self
-                .customers
-                .find(&name.code)
-                .map(|number| self.customers.get(number))
-                .filter(|customer| !customer.is_removed)
-                .map(|customer| Record::Customer((*customer.record).clone())),
-            Kind::Subscription => self
-                .subscriptions
-                .find(&name.code)
-                .map(|number| Record::Subscription((*self.subscriptions.get(number).record).clone())),
+            Kind::Entity => {
+                self.entities.in_force(&name.code).map(|entity| Record::Entity((**entity).clone()))
+            }
+            Kind::Plan => {
+                self.plans.in_force(&name.code).map(|plan| Record::Plan((*plan.prices.plan).clone()))
+            }
+            Kind::Customer => {
+                let customer = self.customers.find(&name.code).map(|number| self.customers.get(number));
+                let in_force = customer.filter(|customer| !customer.is_removed);
+                in_force.map(|customer| Record::Customer((*customer.record).clone()))
+            }
+            Kind::Subscription => {
+                let subscription =
+                    self.subscriptions.find(&name.code).map(|number| self.subscriptions.get(number));
+                let in_force = subscription.filter(|subscription| !subscription.is_removed);
+                in_force.map(|subscription| Record::Subscription((*subscription.record).clone()))
+            }
             _ => None,
         };
         in_force.map(|record| record.references()).unwrap_or_default()
+    }
+
+    /// Whether the record says nothing new (R100).
+    fn is_in_force(&self, record: &Record) -> bool {
+        match record {
+            Record::Settings(settings) => self.settings == **settings,
+            Record::Entity(entity) => {
+                self.entities.in_force(&entity.code).is_some_and(|known| **known == *entity)
+            }
+            Record::Tax(tax) => self.taxes.in_force(&tax.code) == Some(tax),
+            Record::Metric(metric) => {
+                self.metrics.in_force(&metric.code).is_some_and(|known| **known == *metric)
+            }
+            Record::Plan(plan) => {
+                self.plans.in_force(&plan.code).is_some_and(|known| *known.prices.plan == *plan)
+            }
+            Record::Customer(record) => self.customers.find(&record.external_id).is_some_and(|number| {
+                let customer = self.customers.get(number);
+                !customer.is_removed && *customer.record == *record
+            }),
+            Record::Subscription(record) => {
+                self.subscriptions.find(&record.external_id).is_some_and(|number| {
+                    let subscription = self.subscriptions.get(number);
+                    !subscription.is_removed && *subscription.record == *record
+                })
+            }
+            Record::Removed(_) => false,
+        }
     }
 
     // --- Checks -------------------------------------------------------------------------------------------------------
@@ -141,13 +170,6 @@ impl Books {
         let Record::Subscription(record) = record else { return Ok(()) };
         let customer = self.customers.find(&record.customer).expect("a subscription's customer is there");
         let plan = self.plans.find(&record.plan).expect("a subscription's plan is there");
-        if self
-            .subscriptions
-            .find(&record.external_id)
-            .is_some_and(|number| *self.subscriptions.get(number).record == *record)
-        {
-            return Ok(());
-        }
         check_together(
             &self.customers.get(customer).record,
             &self.prices_of(plan).plan,
@@ -159,9 +181,6 @@ impl Books {
     fn check_known_subscription(&self, record: &SubscriptionRecord) -> Result<(), Fault> {
         let Some(number) = self.subscriptions.find(&record.external_id) else { return Ok(()) };
         let known = self.subscriptions.get(number);
-        if *known.record == *record {
-            return Ok(());
-        }
         if known.has_ended(self.now) {
             return Err(Fault::new("subscription_ended", ""));
         }
@@ -185,9 +204,6 @@ impl Books {
     /// A customer's currency and own grace against the plans of its subscriptions (R43, R85).
     fn check_plans_of(&self, number: u32, record: &CustomerRecord) -> Result<(), Fault> {
         let customer = self.customers.get(number);
-        if !customer.is_removed && *customer.record == *record {
-            return Ok(());
-        }
         let running = customer.subscriptions.iter().map(|number| self.subscriptions.get(*number));
         let plans: Vec<u32> = running
             .filter(|subscription| !subscription.has_ended(self.now))
@@ -258,10 +274,7 @@ impl Books {
         let windows = subscriptions.iter().flat_map(|number| &self.subscriptions.get(*number).windows);
         let mut drafts: BTreeSet<u32> = windows.filter_map(|window| window.bill).collect();
         for number in subscriptions {
-            let subscription = self.subscriptions.get(*number);
-            let opening =
-                super::digest::invoice_id(&subscription.external_id, subscription.anchor.started_at, true);
-            drafts.extend(self.bill_of.get(&opening));
+            drafts.extend(self.opening_of(*number));
         }
         drafts.retain(|number| self.drafts.contains(number));
         drafts
@@ -324,8 +337,11 @@ impl Books {
         VecDeque::from([name])
     }
 
-    fn adopt_settings(&mut self, settings: Settings) {
+    fn adopt_settings(&mut self, mut settings: Settings) {
+        // How large an event may be is the processor's own affair: it isn't among what the log says.
+        settings.max_event_bytes = self.settings.max_event_bytes;
         let refresh = std::mem::replace(&mut self.settings, settings).refresh;
+        self.schedule_by_settings();
         if refresh == self.settings.refresh {
             return;
         }
@@ -334,6 +350,18 @@ impl Books {
                 Refresh::AtFinalization => self.freeze(number),
                 Refresh::Continuous => self.draft_mut(number).expect("a draft is a draft").frozen = None,
             }
+        }
+    }
+
+    /// Dates anew what the settings date, wherever it may be by now.
+    pub(super) fn schedule_by_settings(&mut self) {
+        let parked =
+            self.parked.iter().map(|(number, held)| (self.parking_ends_at(held), Due::ParkingOver(*number)));
+        let unbillable = self.unbillable.iter().map(|(key, unbillable)| {
+            (self.report_is_due_at(unbillable), Due::Unbillable(key.subscription, key.from))
+        });
+        for (at, due) in parked.chain(unbillable).collect::<Vec<_>>() {
+            self.schedule(at, due);
         }
     }
 
@@ -386,7 +414,11 @@ impl Books {
             state.next_charge += u16::from(known(charge).is_none());
         }
         let prices = self.price_list(plan, &charges);
+        let is_wider = prices.plan.charges.iter().any(|charge| !before.plan.prices(&charge.metric));
         self.set_prices(place, prices);
+        if is_wider {
+            self.attribute_all_parked();
+        }
     }
 
     fn set_prices(&mut self, plan: u32, prices: PriceList) {
@@ -454,6 +486,7 @@ impl Books {
             external_id: external_id.as_str().into(),
             customer,
             ends_at: record.ended_at,
+            is_removed: false,
             record: Box::new(record),
             anchor,
             life: Life::NotBegun,
@@ -462,6 +495,7 @@ impl Books {
             wants_opening: false,
             windows: VecDeque::new(),
             next_ordinal: 0,
+            unbillable_reports: 0,
             eras: Vec::new(),
             ahead: Vec::new(),
         });
@@ -478,9 +512,6 @@ impl Books {
         let plan = self.plans.find(&record.plan).expect("a subscription's plan is there");
         let now = self.now;
         let subscription = self.subscriptions.get_mut(number);
-        if *subscription.record == record {
-            return;
-        }
         subscription.ends_at = record.ended_at.map(|end| end.max(now));
         let at = record.effective_at.unwrap_or(now).max(now);
         *subscription.record = record;
@@ -493,9 +524,13 @@ impl Books {
                 subscription.plan = change.plan;
             }
             self.refuse_ahead_of_end(number);
-            return;
+        } else {
+            self.recut(number);
         }
-        self.recut(number);
+        let subscription = self.subscriptions.get(number);
+        let (name, customer) = (subscription.external_id.clone(), subscription.customer);
+        let customer = self.customers.get(customer).external_id.clone();
+        self.attribute_parked(&name, &customer);
     }
 
     /// Usage that was taken ahead of a subscription which will never reach it has no period.
@@ -548,6 +583,7 @@ impl Books {
             }
             Kind::Subscription => {
                 if let Some(number) = self.subscriptions.find(&name.code) {
+                    self.subscriptions.get_mut(number).is_removed = true;
                     self.end_now(number);
                 }
             }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use num_bigint::BigInt;
-use num_traits::Zero;
 
 use super::exact::Exact;
 use super::instant::Instant;
@@ -39,9 +38,19 @@ pub struct Use<'a> {
     pub reading: &'a Reading,
     /// The event's own price in cents, where the charge asks for it.
     pub precise_cents: Quantity,
+    pub time: UseTime,
+}
+
+/// When one event happened, for what is weighed by time or told apart by it.
+#[derive(Clone, Copy, Debug)]
+pub struct UseTime {
     pub happened_at: Instant,
-    /// Where its time is measured from, for what is weighed by time.
-    pub stands_from: Instant,
+    /// From when on it stands.
+    pub stands_at: Instant,
+    /// The start of the period, where all time is measured from.
+    pub period_from: Instant,
+    /// The period can't end before this instant any more.
+    pub settled_until: Instant,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,8 +69,17 @@ pub enum Total {
     /// Each value, and how many events have it: a value stays until the last of them is taken back.
     Unique(BTreeMap<Box<str>, u32>),
     Latest(Option<(Instant, Quantity)>),
-    /// Σ value and Σ value × nanoseconds since the period's start.
-    Weighted(Quantity, BigInt),
+    Weighted(Weighed),
+}
+
+/// Values that count by the time they stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Weighed {
+    pub sum: Quantity,
+    /// Σ value × nanoseconds from the period's start until it stands, without what is ahead.
+    pub moment: BigInt,
+    /// What stands only later than now: the period may yet end before, and then it hasn't stood at all.
+    pub ahead: Vec<(Instant, Quantity)>,
 }
 
 /// What only some charges need.
@@ -87,7 +105,7 @@ impl Bucket {
             Aggregation::Max => Total::Max(None),
             Aggregation::UniqueCount => Total::Unique(BTreeMap::new()),
             Aggregation::Latest => Total::Latest(None),
-            Aggregation::WeightedSum => Total::Weighted(Quantity(0), BigInt::zero()),
+            Aggregation::WeightedSum => Total::Weighted(Weighed::default()),
         };
         Bucket { key, events: 0, total, extra: None }
     }
@@ -103,14 +121,11 @@ impl Bucket {
             }
             (Total::Unique(values), Reading::Value(value)) => *values.entry(value.clone()).or_insert(0) += 1,
             (Total::Latest(latest), Reading::Quantity(value))
-                if latest.is_none_or(|(at, _)| usage.happened_at >= at) =>
+                if latest.is_none_or(|(at, _)| usage.time.happened_at >= at) =>
             {
-                *latest = Some((usage.happened_at, *value));
+                *latest = Some((usage.time.happened_at, *value));
             }
-            (Total::Weighted(sum, moment), Reading::Quantity(value)) => {
-                sum.0 = sum.0.saturating_add(value.0);
-                *moment += BigInt::from(value.0) * (usage.happened_at.0 - usage.stands_from.0);
-            }
+            (Total::Weighted(weighed), Reading::Quantity(value)) => weighed.add(*value, usage.time),
             _ => {}
         }
         if usage.precise_cents.0 != 0 {
@@ -136,10 +151,7 @@ impl Bucket {
                     }
                 }
             }
-            (Total::Weighted(sum, moment), Reading::Quantity(value)) => {
-                sum.0 = sum.0.saturating_sub(value.0);
-                *moment -= BigInt::from(value.0) * (usage.happened_at.0 - usage.stands_from.0);
-            }
+            (Total::Weighted(weighed), Reading::Quantity(value)) => weighed.remove(*value, usage.time),
             _ => {}
         }
         if usage.precise_cents.0 != 0 {
@@ -150,12 +162,12 @@ impl Bucket {
 
     /// What the metric makes of it at `to`, the period's end: rounded as the metric says, then to twelve digits (R4).
     pub fn units(&self, metric: &Metric, period: &Period, to: Instant) -> Quantity {
-        let Total::Weighted(sum, moment) = &self.total else {
+        let Total::Weighted(weighed) = &self.total else {
             let value = self.plain_value();
             return metric.rounding.map_or(value, |rounding| rounding.apply(value));
         };
-        let stood = BigInt::from(sum.0) * (to.0 - period.from.0) - moment;
-        let whole = BigInt::from(period.whole_length().0) * Quantity::ONE.0;
+        let stood = weighed.stood(period.from, to);
+        let whole = period.whole_length() * Quantity::ONE.0;
         let exact = Exact::fraction(stood, whole);
         let rounded = metric.rounding.map_or(exact.clone(), |rounding| round(&exact, rounding));
         Quantity(rounded.shifted(Quantity::FRACTION_DIGITS as i32).rounded())
@@ -165,12 +177,58 @@ impl Bucket {
     fn plain_value(&self) -> Quantity {
         match &self.total {
             Total::Count => Quantity(i128::from(self.events) * Quantity::ONE.0),
-            Total::Sum(sum) | Total::Weighted(sum, _) => *sum,
+            Total::Sum(sum) => *sum,
+            Total::Weighted(weighed) => weighed.sum,
             Total::Max(max) => max.unwrap_or_default(),
             Total::Unique(values) => Quantity(values.len() as i128 * Quantity::ONE.0),
             Total::Latest(latest) => latest.map_or(Quantity(0), |(_, value)| value),
         }
     }
+}
+
+impl Weighed {
+    fn add(&mut self, value: Quantity, time: UseTime) {
+        self.settle(time);
+        self.sum.0 = self.sum.0.saturating_add(value.0);
+        if time.stands_at < time.settled_until {
+            self.moment += moment(value, time.period_from, time.stands_at);
+        } else {
+            self.ahead.push((time.stands_at, value));
+        }
+    }
+
+    fn remove(&mut self, value: Quantity, time: UseTime) {
+        self.sum.0 = self.sum.0.saturating_sub(value.0);
+        match self.ahead.iter().position(|entry| *entry == (time.stands_at, value)) {
+            Some(place) => {
+                self.ahead.remove(place);
+            }
+            None => self.moment -= moment(value, time.period_from, time.stands_at),
+        }
+    }
+
+    /// What was ahead and has come is added to the rest.
+    fn settle(&mut self, time: UseTime) {
+        let settled = &mut self.moment;
+        self.ahead.retain(|(stands_at, value)| {
+            let is_ahead = *stands_at >= time.settled_until;
+            if !is_ahead {
+                *settled += moment(*value, time.period_from, *stands_at);
+            }
+            is_ahead
+        });
+    }
+
+    /// Σ value × nanoseconds that it has stood at `to`.
+    fn stood(&self, from: Instant, to: Instant) -> BigInt {
+        let ahead: BigInt =
+            self.ahead.iter().map(|(stands_at, value)| moment(*value, from, (*stands_at).min(to))).sum();
+        moment(self.sum, from, to) - &self.moment - ahead
+    }
+}
+
+fn moment(value: Quantity, from: Instant, to: Instant) -> BigInt {
+    BigInt::from(value.0) * (i128::from(to.0) - i128::from(from.0))
 }
 
 fn round(exact: &Exact, rounding: Rounding) -> Exact {
@@ -230,8 +288,13 @@ impl Buckets {
         &mut self.0[place]
     }
 
-    pub fn get_mut(&mut self, key: &LineKey) -> Option<&mut Bucket> {
-        self.0.binary_search_by(|bucket| bucket.key.cmp(key)).ok().map(|place| &mut self.0[place])
+    /// Takes an event back. A bucket goes with its last event: it is as if that had never come.
+    pub fn remove(&mut self, key: &LineKey, usage: &Use<'_>) {
+        let Ok(place) = self.0.binary_search_by(|bucket| bucket.key.cmp(key)) else { return };
+        self.0[place].remove(usage);
+        if self.0[place].events == 0 {
+            self.0.remove(place);
+        }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Bucket> {

@@ -6,19 +6,16 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::aggregate::{Buckets, Group, LineKey, Reading, Use};
-use super::books::{
-    Books, Carried, Due, Held, MetricUse, PriceList, Subscription, Unbillable, UnbillableKey, UsageRecord,
-    Window,
-};
-use super::ids::{HeldId, IdState, LateAs, PLACES};
+use super::aggregate::Reading;
+use super::books::{Books, Held, Place, Subscription, UsageRecord, Window};
+use super::counting;
+use super::held::hold;
+use super::ids::{HeldId, IdState, LateAs};
 use super::instant::Instant;
 use super::notice::{Notice, Topic};
-use super::quantity::Quantity;
 use super::usage::{EventId, UsageEvent, Value, Whose, id_hash};
 use crate::catalog::entity::LatePricing;
 use crate::catalog::metric::{Aggregation, Metric};
-use crate::catalog::plan::{Charge, FreePart, Price, Tariff};
 
 /// Why usage is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +53,7 @@ impl Refusal {
     }
 }
 
-enum Fate {
+pub(super) enum Fate {
     Billed,
     Late,
     Duplicate,
@@ -65,7 +62,7 @@ enum Fate {
 }
 
 /// Whose usage it turned out to be.
-enum Owner<'a> {
+pub(super) enum Owner<'a> {
     Subscription(u32),
     /// More than one subscription could be meant.
     Several,
@@ -77,29 +74,37 @@ enum Owner<'a> {
 }
 
 /// An event that has passed the checks which need nothing but itself and its metric.
-struct Checked<'a> {
-    event: &'a UsageEvent<'a>,
-    metric: Arc<Metric>,
-    reading: Reading,
-    happened_at: Instant,
+pub(super) struct Checked<'a> {
+    pub event: &'a UsageEvent<'a>,
+    pub metric: Arc<Metric>,
+    pub reading: Reading,
+    pub happened_at: Instant,
+    pub arrived_at: Instant,
 }
 
 impl Books {
     pub(super) fn take_usage(&mut self, record: &UsageRecord<'_>) {
-        match self.fate(record) {
-            Fate::Billed => self.fates.billed += 1,
-            Fate::Late => self.fates.late += 1,
-            Fate::Duplicate => self.fates.duplicate += 1,
-            Fate::Parked => self.fates.parked += 1,
-            Fate::Rejected(reason) => {
-                self.fates.rejected += 1;
-                self.reject(reason, record.key.map(<[u8]>::to_vec), record.value.to_vec());
-            }
+        let fate = self.fate(record);
+        self.count_fate(&fate);
+        if let Fate::Rejected(reason) = fate {
+            self.reject(reason, record.key.map(<[u8]>::to_vec), record.value.to_vec());
         }
     }
 
+    pub(super) fn count_fate(&mut self, fate: &Fate) {
+        let fates = &mut self.fates;
+        let count = match fate {
+            Fate::Billed => &mut fates.billed,
+            Fate::Late => &mut fates.late,
+            Fate::Duplicate => &mut fates.duplicate,
+            Fate::Parked => &mut fates.parked,
+            Fate::Rejected(_) => &mut fates.rejected,
+        };
+        *count += 1;
+    }
+
     /// Sends a dead letter: what came in, and why it can't be billed (R20).
-    fn reject(&mut self, reason: Refusal, key: Option<Vec<u8>>, value: Vec<u8>) {
+    pub(super) fn reject(&mut self, reason: Refusal, key: Option<Vec<u8>>, value: Vec<u8>) {
         let headers = vec![("graceline-reason".to_owned(), reason.name().as_bytes().to_vec())];
         self.notices.push(Notice {
             at: self.now,
@@ -115,15 +120,16 @@ impl Books {
             return Fate::Rejected(Refusal::TooLarge);
         }
         let Ok(event) = &record.event else { return Fate::Rejected(Refusal::Malformed) };
-        let checked = match self.check(event) {
-            Ok(checked) => checked,
+        let Some(metric) = self.known_metric(&event.code) else {
+            return Fate::Rejected(Refusal::UnknownMetric);
+        };
+        let happened_at = event.happened_at.unwrap_or(self.now);
+        let owner = self.owner(event, happened_at);
+        let reading = match self.check_values(event, &metric, &owner, happened_at) {
+            Ok(reading) => reading,
             Err(reason) => return Fate::Rejected(reason),
         };
-        let happened_at = checked.happened_at;
-        let owner = self.owner(event, happened_at);
-        if let Some(reason) = self.check_dynamic_price(&checked, &owner) {
-            return Fate::Rejected(reason);
-        }
+        let checked = Checked { event, metric, reading, happened_at, arrived_at: self.now };
         if happened_at > self.now.plus(self.settings.future_limit.exact()) {
             return Fate::Rejected(Refusal::InFuture);
         }
@@ -138,31 +144,56 @@ impl Books {
             Owner::Nobody { scope, .. } => scope,
             Owner::Several => return Fate::Rejected(Refusal::UnknownSubscription),
         };
-        let hash = hash_in(scope, event, record);
-        if let Some(held) = self.ids.get(hash, self.horizon()) {
-            let is_same = held.content == short(event.content);
-            return if is_same { Fate::Duplicate } else { Fate::Rejected(Refusal::IdConflict) };
+        let hash = hash_in(scope, event, record.place);
+        if let Some(fate) = self.fate_by_id(hash, event) {
+            return fate;
         }
         match owner {
-            Owner::Subscription(number) => self.bill(number, &checked, hash, record),
+            Owner::Subscription(number) => {
+                let scope = self.subscriptions.get(number).external_id.clone();
+                self.bill(number, &checked, hash, &|| hold(&checked, hash, &scope, record))
+            }
             Owner::Nobody { name, scope } => {
-                let held = hold(event, self.now, happened_at, hash, &scope, record);
-                self.park(&name, held);
+                self.park(&name, hold(&checked, hash, &scope, record));
                 Fate::Parked
             }
             Owner::Several => unreachable!("several subscriptions were refused above"),
         }
     }
 
-    /// The checks on metric and value, in their order.
-    fn check<'a>(&self, event: &'a UsageEvent<'a>) -> Result<Checked<'a>, Refusal> {
-        let metric = self.known_metric(&event.code).ok_or(Refusal::UnknownMetric)?;
-        let reading = read(&metric, event)?;
-        Ok(Checked { event, metric, reading, happened_at: event.happened_at.unwrap_or(self.now) })
+    /// The fate of an event whose id is held: it is the same again, or something else under the same id.
+    pub(super) fn fate_by_id(&self, hash: u64, event: &UsageEvent<'_>) -> Option<Fate> {
+        let held = self.ids.get(hash, self.horizon())?;
+        let is_same = held.content == short(event.content);
+        Some(if is_same { Fate::Duplicate } else { Fate::Rejected(Refusal::IdConflict) })
+    }
+
+    /// What the metric needs, and the price where a charge asks for it: first whether they are there, then whether they
+    /// can be used (R50, R54).
+    pub(super) fn check_values(
+        &self,
+        event: &UsageEvent<'_>,
+        metric: &Metric,
+        owner: &Owner<'_>,
+        happened_at: Instant,
+    ) -> Result<Reading, Refusal> {
+        let value = needed_value(metric, event)?;
+        let needs_price = match owner {
+            Owner::Subscription(number) => self.asks_for_price(*number, happened_at, &metric.code),
+            Owner::Several | Owner::Nobody { .. } => false,
+        };
+        if needs_price && event.precise_amount == Value::Null {
+            return Err(Refusal::MissingField);
+        }
+        let reading = read_value(metric, value)?;
+        if needs_price && event.precise_amount.as_quantity().is_none() {
+            return Err(Refusal::InvalidValue);
+        }
+        Ok(reading)
     }
 
     /// A removed metric is known as long as a plan names it (R102).
-    fn known_metric(&self, code: &str) -> Option<Arc<Metric>> {
+    pub(super) fn known_metric(&self, code: &str) -> Option<Arc<Metric>> {
         let kept = self.metrics.get(self.metrics.find(code)?);
         let is_known = !kept.is_removed
             || self.plans.iter().any(|(place, plan)| {
@@ -179,26 +210,13 @@ impl Books {
         })
     }
 
-    /// R54: an event for a charge with dynamic prices has to bring its own.
-    fn check_dynamic_price(&self, checked: &Checked<'_>, owner: &Owner<'_>) -> Option<Refusal> {
-        let Owner::Subscription(number) = owner else { return None };
-        let plan = self.subscriptions.get(*number).plan_at(checked.happened_at);
-        let is_dynamic = self
-            .prices_of(plan)
-            .plan
-            .charges
-            .iter()
-            .any(|charge| charge.is_dynamic() && charge.metric == checked.metric.code);
-        if !is_dynamic {
-            return None;
-        }
-        match &checked.event.precise_amount {
-            Value::Null => Some(Refusal::MissingField),
-            amount => amount.as_quantity().is_none().then_some(Refusal::InvalidValue),
-        }
+    /// Whether the subscription's plan prices the metric by what each event says it costs.
+    fn asks_for_price(&self, number: u32, at: Instant, metric: &str) -> bool {
+        let plan = &self.prices_of(self.subscriptions.get(number).plan_at(at)).plan;
+        plan.charges.iter().any(|charge| charge.is_dynamic() && charge.metric == metric)
     }
 
-    fn owner<'a>(&self, event: &'a UsageEvent<'a>, happened_at: Instant) -> Owner<'a> {
+    pub(super) fn owner<'a>(&self, event: &'a UsageEvent<'a>, happened_at: Instant) -> Owner<'a> {
         match &event.whose {
             Whose::Subscription(name) => match self.subscriptions.find(name) {
                 Some(number) => Owner::Subscription(number),
@@ -231,8 +249,14 @@ impl Books {
         }
     }
 
-    /// Finds the invoice that a known subscription's usage goes on.
-    fn bill(&mut self, number: u32, checked: &Checked<'_>, hash: u64, record: &UsageRecord<'_>) -> Fate {
+    /// Finds the invoice that a known subscription's usage goes on. `hold` keeps the event whole, should that be needed.
+    pub(super) fn bill(
+        &mut self,
+        number: u32,
+        checked: &Checked<'_>,
+        hash: u64,
+        hold: &dyn Fn() -> Held,
+    ) -> Fate {
         let at = checked.happened_at;
         let subscription = self.subscriptions.get(number);
         if at < subscription.anchor.started_at {
@@ -243,110 +267,146 @@ impl Books {
         }
         let Some(ordinal) = subscription.holder(at) else {
             if at <= self.now {
+                self.note_unbillable(number, checked);
                 return Fate::Rejected(Refusal::TooLate);
             }
-            let held = hold(checked.event, self.now, at, hash, &subscription.external_id.clone(), record);
-            self.keep_id(hash, &held.event, at, None, 0, 0);
-            self.subscriptions.get_mut(number).ahead.push(held);
+            self.keep_id(hash, checked, None, 0, 0);
+            self.subscriptions.get_mut(number).ahead.push(hold());
             return Fate::Billed;
         };
-        let window = subscription.window(ordinal).expect("the window was just found");
-        if window.is_sealed() {
-            return self.bill_late(number, ordinal, checked, hash);
+        if subscription.window(ordinal).is_some_and(Window::is_sealed) {
+            return self.bill_late(number, ordinal, checked, hash, hold);
         }
-        if window.period.from == self.now {
-            let held = hold(checked.event, self.now, at, hash, &subscription.external_id.clone(), record);
-            let window = self.subscriptions.get_mut(number).window_mut(ordinal).expect("the window is there");
-            window.fresh.push(held);
-        } else if !window.fresh.is_empty() {
-            self.subscriptions.get_mut(number).window_mut(ordinal).expect("the window is there").fresh =
-                Vec::new();
-        }
-        self.count_in(number, ordinal, checked, hash);
+        self.count_in(number, ordinal, checked, hash, hold);
         Fate::Billed
     }
 
     /// Counts usage on its own period's invoice, and keeps its id.
-    fn count_in(&mut self, number: u32, ordinal: u32, checked: &Checked<'_>, hash: u64) {
-        let prices =
-            self.prices_of(self.subscriptions.get(number).window(ordinal).expect("the window is there").plan);
-        let (prices, generation) = (prices.clone(), self.generation_of(prices));
-        let window =
-            self.subscriptions.get_usage_mut(number).window_mut(ordinal).expect("the window is there");
-        let stands_from = window.period.from;
-        // Usage stamped after a period that was cut short under it stood for no time of it.
-        let happened_at = if window.contains(checked.happened_at) { checked.happened_at } else { window.to };
-        add(&mut window.usage, &prices, checked, happened_at, stands_from);
-        let bill = window.bill;
-        self.keep_id(hash, checked.event, checked.happened_at, None, ordinal, generation);
+    pub(super) fn count_in(
+        &mut self,
+        number: u32,
+        ordinal: u32,
+        checked: &Checked<'_>,
+        hash: u64,
+        hold: &dyn Fn() -> Held,
+    ) {
+        let bill = self.add_to(number, ordinal, checked);
+        self.keep_fresh(number, ordinal, hold);
+        self.keep_id(hash, checked, None, ordinal, self.generation_of(number, ordinal));
         if let Some(bill) = bill {
-            self.note_usage_on(bill);
+            self.note_usage_on(bill, checked.arrived_at);
         }
     }
 
-    fn generation_of(&self, prices: &PriceList) -> u8 {
-        let place = self.plans.find(&prices.plan.code).expect("a plan in use is known");
-        self.plans.get(place).thing.generation
+    /// Counts usage that was kept whole. Late usage that is priced like the period's own stays what it is.
+    pub(super) fn count_held(&mut self, number: u32, ordinal: u32, held: Held) {
+        let metric = self.metrics.find(&held.event.code).expect("usage that is kept is of a known metric");
+        let metric = self.metrics.get(metric).thing.clone();
+        let value = needed_value(&metric, &held.event).expect("usage that is kept was checked");
+        let reading = read_value(&metric, value).expect("usage that is kept was checked");
+        let (happened_at, arrived_at) = (held.happened_at, held.arrived_at);
+        let checked = Checked { event: &held.event, metric, reading, happened_at, arrived_at };
+        let late = self.ids.get(held.id_hash, Instant::MIN).and_then(|id| id.late);
+        self.add_to(number, ordinal, &checked);
+        self.keep_fresh(number, ordinal, &|| held.clone());
+        self.keep_id(held.id_hash, &checked, late, ordinal, self.generation_of(number, ordinal));
+    }
+
+    /// Adds usage to a window that isn't sealed; says which invoice that is on.
+    fn add_to(&mut self, number: u32, ordinal: u32, checked: &Checked<'_>) -> Option<u32> {
+        let window = self.subscriptions.get(number).window(ordinal).expect("the window is there");
+        let prices = self.prices_of(window.plan).clone();
+        let now = self.now;
+        let window =
+            self.subscriptions.get_usage_mut(number).window_mut(ordinal).expect("the window is there");
+        let time = window.time(checked.happened_at, now);
+        counting::add(&mut window.usage, &prices, checked, time);
+        window.bill
+    }
+
+    /// Keeps usage whole while the clock stands at its window's first instant: until it moves on, the plan may still
+    /// change for all of the window (R35a).
+    fn keep_fresh(&mut self, number: u32, ordinal: u32, hold: &dyn Fn() -> Held) {
+        let window = self.subscriptions.get(number).window(ordinal).expect("the window is there");
+        if window.period.from == self.now {
+            self.subscriptions
+                .get_mut(number)
+                .window_mut(ordinal)
+                .expect("the window is there")
+                .fresh
+                .push(hold());
+        } else if !window.fresh.is_empty() {
+            self.subscriptions.get_mut(number).window_mut(ordinal).expect("the window is there").fresh =
+                Vec::new();
+        }
+    }
+
+    /// How many times charges have been added to the plan of a window.
+    fn generation_of(&self, number: u32, ordinal: u32) -> u8 {
+        let window = self.subscriptions.get(number).window(ordinal).expect("the window is there");
+        self.plans.get(window.plan).thing.generation
     }
 
     /// Usage of a sealed period goes to the subscription's next invoice that isn't (R60, R61, R64).
-    fn bill_late(&mut self, number: u32, ordinal: u32, checked: &Checked<'_>, hash: u64) -> Fate {
+    fn bill_late(
+        &mut self,
+        number: u32,
+        ordinal: u32,
+        checked: &Checked<'_>,
+        hash: u64,
+        hold: &dyn Fn() -> Held,
+    ) -> Fate {
         let subscription = self.subscriptions.get(number);
         let Some(carrier) = subscription.carrier() else {
             self.note_unbillable(number, checked);
             return Fate::Rejected(Refusal::NoOpenInvoice);
         };
-        let pricing = self.entity_of(subscription.customer).late_pricing;
-        let carrier_prices =
-            self.prices_of(subscription.window(carrier).expect("the carrier is a window").plan).clone();
-        let generation = self.generation_of(&carrier_prices);
-        let subscription = self.subscriptions.get_mut(number);
-        let original = subscription.window_mut(ordinal).expect("the window is there");
-        let (from, to) = (original.period.from, original.to);
-        let late = match pricing {
+        let late = match self.entity_of(subscription.customer).late_pricing {
             LatePricing::Increment => {
-                let sealing = original.sealed.as_deref_mut().expect("late usage is of a sealed period");
-                let prices = sealing.prices.clone();
-                let usage = sealing.with_late.get_or_insert_with(|| sealing.billed.clone());
-                add(usage, &prices, checked, checked.happened_at, from);
-                sealing.carrier = Some(carrier);
+                self.add_increment(number, ordinal, carrier, checked);
                 LateAs::Increment
             }
             LatePricing::NextPeriod => {
-                let window = subscription.window_mut(carrier).expect("the carrier is a window");
-                let stands_from = window.period.from;
-                add(&mut window.usage, &carrier_prices, checked, checked.happened_at, stands_from);
+                self.add_to(number, carrier, checked);
+                self.keep_fresh(number, carrier, hold);
                 LateAs::NextPeriod
             }
         };
+        let subscription = self.subscriptions.get_mut(number);
+        let original = subscription.window(ordinal).expect("the window is there");
+        let (from, to) = (original.period.from, original.to);
         let window = subscription.window_mut(carrier).expect("the carrier is a window");
         window.carried(from, to).count(checked, 1);
         let bill = window.bill;
-        self.keep_id(hash, checked.event, checked.happened_at, Some(late), carrier, generation);
+        self.keep_id(hash, checked, Some(late), carrier, self.generation_of(number, carrier));
         if let Some(bill) = bill {
-            self.note_usage_on(bill);
+            self.note_usage_on(bill, checked.arrived_at);
         }
         Fate::Late
     }
 
-    fn keep_id(
+    /// Adds usage to what a sealed period would have been with it; the carrier bills the difference.
+    fn add_increment(&mut self, number: u32, ordinal: u32, carrier: u32, checked: &Checked<'_>) {
+        let now = self.now;
+        let original = self.subscriptions.get_mut(number).window_mut(ordinal).expect("the window is there");
+        let time = original.time(checked.happened_at, now);
+        let sealing = original.sealed.as_deref_mut().expect("late usage is of a sealed period");
+        let prices = sealing.prices.clone();
+        let usage = sealing.with_late.get_or_insert_with(|| sealing.billed.clone());
+        counting::add(usage, &prices, checked, time);
+        sealing.carrier = Some(carrier);
+    }
+
+    pub(super) fn keep_id(
         &mut self,
         hash: u64,
-        event: &UsageEvent<'_>,
-        happened_at: Instant,
+        checked: &Checked<'_>,
         late: Option<LateAs>,
         on: u32,
         generation: u8,
     ) {
-        let id = HeldId {
-            happened_at,
-            content: short(event.content),
-            state: IdState::Held,
-            late,
-            on: (on % PLACES) as u8,
-            generation,
-        };
-        self.put_id(hash, &id);
+        let content = short(checked.event.content);
+        self.put_id(hash, &HeldId::new(checked.happened_at, content, late, on, generation));
     }
 
     pub(super) fn put_id(&mut self, hash: u64, id: &HeldId) {
@@ -355,497 +415,48 @@ impl Books {
         self.keeping.note_id(hash, id);
     }
 
-    /// Counts usage that waited for its window.
-    pub(super) fn bill_held(&mut self, number: u32, ordinal: u32, held: Held) {
-        let Some(metric) =
-            self.metrics.find(&held.event.code).map(|place| self.metrics.get(place).thing.clone())
-        else {
-            return;
-        };
-        let Ok(reading) = read(&metric, &held.event) else { return };
-        let checked = Checked { event: &held.event, metric, reading, happened_at: held.happened_at };
-        self.count_in(number, ordinal, &checked, held.id_hash);
-        let window = self.subscriptions.get_mut(number).window_mut(ordinal).expect("the window is there");
-        if window.period.from == self.now {
-            window.fresh.push(held);
-        }
-    }
-
-    // --- Parking ------------------------------------------------------------------------------------------------------
-
-    fn park(&mut self, name: &str, held: Held) {
-        self.keep_id(held.id_hash, &held.event, held.happened_at, None, 0, 0);
-        let number = self.next_parked;
-        self.next_parked += 1;
-        let until = held.arrived_at.plus(self.settings.parking_limit.exact());
-        self.keeping.mark_parked(number);
-        self.parked.insert(number, held);
-        self.parked_for.entry(name.to_owned()).or_default().push(number);
-        self.schedule(until, Due::ParkingOver(number));
-    }
-
-    pub(super) fn end_parking(&mut self, number: u64) {
-        if let Some(held) = self.unpark(number) {
-            self.refuse_parked(held, Refusal::UnknownSubscription);
-        }
-    }
-
-    /// Gives up usage that is parked for a subscription which turns out to be another shard's.
-    pub fn release_parked(&mut self, subscription: &str) -> Vec<Held> {
-        let numbers = self.parked_for.get(subscription).cloned().unwrap_or_default();
-        let mut released = Vec::with_capacity(numbers.len());
-        for number in numbers {
-            let held = self.unpark(number).expect("what is listed as parked is parked");
-            self.free_id(held.id_hash);
-            self.fates.parked -= 1;
-            released.push(held);
-        }
-        released
-    }
-
-    fn unpark(&mut self, number: u64) -> Option<Held> {
-        let held = self.parked.remove(&number)?;
-        self.keeping.mark_parked(number);
-        let name = match &held.event.whose {
-            Whose::Subscription(name) | Whose::Customer(name) | Whose::Either(name) => name.as_ref(),
-        };
-        if let Some(numbers) = self.parked_for.get_mut(name) {
-            numbers.retain(|other| *other != number);
-            if numbers.is_empty() {
-                self.parked_for.remove(name);
-            }
-        }
-        Some(held)
-    }
-
-    /// Refuses usage that was parked.
-    fn refuse_parked(&mut self, held: Held, reason: Refusal) {
-        self.fates.parked -= 1;
-        self.refuse_held(held, reason);
-    }
-
-    /// Refuses usage that waited for a period which will never come.
-    pub(super) fn refuse_ahead(&mut self, held: Held) {
-        self.fates.billed -= 1;
-        self.refuse_held(held, Refusal::AfterEnd);
-    }
-
-    /// Usage that is refused after all frees its id (R51).
-    fn refuse_held(&mut self, held: Held, reason: Refusal) {
-        self.free_id(held.id_hash);
-        self.fates.rejected += 1;
-        self.reject(reason, held.key, held.value);
-    }
-
     pub(super) fn free_id(&mut self, hash: u64) {
         if let Some(id) = self.ids.get(hash, Instant::MIN) {
-            self.put_id(hash, &HeldId { state: IdState::Freed, ..id });
+            self.put_id(hash, &id.turned(IdState::Freed));
         }
-    }
-
-    /// Decides usage that was parked for a subscription or its customer, in the order of its arrival.
-    pub(super) fn attribute_parked(&mut self, subscription: &str, customer: &str) {
-        let mut numbers: Vec<u64> = Vec::new();
-        for name in [subscription, customer] {
-            numbers.extend(self.parked_for.get(name).into_iter().flatten());
-        }
-        numbers.sort_unstable();
-        numbers.dedup();
-        for number in numbers {
-            self.attribute_one_parked(number);
-        }
-    }
-
-    fn attribute_one_parked(&mut self, number: u64) {
-        let Some(held) = self.parked.get(&number) else { return };
-        let owner = match self.owner(&held.event, held.happened_at) {
-            Owner::Subscription(owner) => Ok(owner),
-            Owner::Several => Err(Refusal::UnknownSubscription),
-            Owner::Nobody { .. } => return,
-        };
-        let held = self.unpark(number).expect("it was just seen");
-        let owner = match owner {
-            Ok(owner) => owner,
-            Err(reason) => return self.refuse_parked(held, reason),
-        };
-        let Some(metric) =
-            self.metrics.find(&held.event.code).map(|place| self.metrics.get(place).thing.clone())
-        else {
-            return self.refuse_parked(held, Refusal::UnknownMetric);
-        };
-        let reading = match read(&metric, &held.event) {
-            Ok(reading) => reading,
-            Err(reason) => return self.refuse_parked(held, reason),
-        };
-        let event = held.event.clone();
-        let checked = Checked { event: &event, metric, reading, happened_at: held.happened_at };
-        if let Some(reason) = self.check_dynamic_price(&checked, &Owner::Subscription(owner)) {
-            return self.refuse_parked(held, reason);
-        }
-        self.decide_parked(owner, held, &checked);
-    }
-
-    fn decide_parked(&mut self, owner: u32, held: Held, checked: &Checked<'_>) {
-        let at = checked.happened_at;
-        let subscription = self.subscriptions.get(owner);
-        if at < subscription.anchor.started_at {
-            return self.refuse_parked(held, Refusal::BeforeStart);
-        }
-        if subscription.ends_at.is_some_and(|end| at >= end) {
-            return self.refuse_parked(held, Refusal::AfterEnd);
-        }
-        let hash = self.move_id(&held, owner);
-        let subscription = self.subscriptions.get(owner);
-        match subscription.holder(at) {
-            None if at <= self.now => self.refuse_parked(Held { id_hash: hash, ..held }, Refusal::TooLate),
-            None => {
-                self.fates.parked -= 1;
-                self.fates.billed += 1;
-                let held = Held { id_hash: hash, scope: subscription.external_id.to_string(), ..held };
-                self.subscriptions.get_mut(owner).ahead.push(held);
-            }
-            Some(ordinal) if subscription.window(ordinal).is_some_and(Window::is_sealed) => {
-                match self.bill_late(owner, ordinal, checked, hash) {
-                    Fate::Late => {
-                        self.fates.parked -= 1;
-                        self.fates.late += 1;
-                    }
-                    _ => self.refuse_parked(Held { id_hash: hash, ..held }, Refusal::NoOpenInvoice),
-                }
-            }
-            Some(ordinal) => {
-                self.fates.parked -= 1;
-                self.fates.billed += 1;
-                self.count_in(owner, ordinal, checked, hash);
-            }
-        }
-    }
-
-    /// An id that was held under its customer's name is the subscription's from now on.
-    fn move_id(&mut self, held: &Held, owner: u32) -> u64 {
-        let scope = &self.subscriptions.get(owner).external_id;
-        let Some(id) = &held.event.id else { return held.id_hash };
-        let hash = id_hash(scope, id);
-        if hash != held.id_hash {
-            let known = self.ids.get(held.id_hash, Instant::MIN);
-            self.free_id(held.id_hash);
-            if let Some(known) = known {
-                self.put_id(hash, &known);
-            }
-        }
-        hash
-    }
-
-    // --- What nobody can be billed for --------------------------------------------------------------------------------
-
-    fn note_unbillable(&mut self, number: u32, checked: &Checked<'_>) {
-        let Some((from, to)) = self.period_at(number, checked.happened_at) else { return };
-        let key = UnbillableKey { subscription: number, from };
-        let since = self.now;
-        let is_new = !self.unbillable.contains_key(&key);
-        let entry = self.unbillable.entry(key).or_insert_with(|| Unbillable {
-            since,
-            carried: Carried { from, to, metrics: Default::default() },
-        });
-        entry.carried.count(checked, 1);
-        if is_new {
-            let at = since.plus(self.settings.refresh_interval.exact());
-            self.schedule(at, Due::Unbillable(number, from));
-        }
-    }
-
-    // --- Taking usage back --------------------------------------------------------------------------------------------
-
-    /// `event.cancel` (R96): the reason it is refused for, or the draft whose document it may change.
-    pub(super) fn cancel(&mut self, event: &UsageEvent<'_>) -> Result<Option<u32>, &'static str> {
-        let Whose::Subscription(name) = &event.whose else { return Err("malformed") };
-        let Some(id) = &event.id else { return Err("malformed") };
-        let hash = id_hash(name, id);
-        let held = self
-            .ids
-            .get(hash, self.horizon())
-            .filter(|held| held.state == IdState::Held)
-            .ok_or("unknown_event")?;
-        if held.content != short(event.content) {
-            return Err("content_mismatch");
-        }
-        let known = self.known_metric(&event.code);
-        let metric = known.or_else(|| Some(self.metrics.get(self.metrics.find(&event.code)?).thing.clone()));
-        let metric = metric.ok_or("unknown_event")?;
-        let reading = read(&metric, event).map_err(|_| "content_mismatch")?;
-        let checked = Checked { event, metric, reading, happened_at: held.happened_at };
-        let cancelled = HeldId { state: IdState::Cancelled, ..held };
-        if let Some(number) = self.parked_number(hash, name) {
-            self.refuse_uncancellable(&checked, None)?;
-            self.unpark(number);
-            self.fates.parked -= 1;
-            self.fates.cancelled += 1;
-            self.put_id(hash, &cancelled);
-            return Ok(None);
-        }
-        let number = self.subscriptions.find(name).ok_or("unknown_event")?;
-        let subscription = self.subscriptions.get(number);
-        if let Some(place) = subscription.ahead.iter().position(|ahead| ahead.id_hash == hash) {
-            let plan = subscription.plan_at(held.happened_at);
-            self.refuse_uncancellable(&checked, Some(plan))?;
-            self.subscriptions.get_mut(number).ahead.remove(place);
-            self.fates.billed -= 1;
-            self.fates.cancelled += 1;
-            self.put_id(hash, &cancelled);
-            return Ok(None);
-        }
-        let open = subscription
-            .windows
-            .iter()
-            .find(|window| !window.is_sealed() && window.ordinal % PLACES == u32::from(held.on));
-        let Some(ordinal) = open.map(|window| window.ordinal) else { return Err("invoice_not_draft") };
-        let plan = open.map(|window| window.plan);
-        self.refuse_uncancellable(&checked, plan)?;
-        self.take_back(number, ordinal, &checked, &held);
-        match held.late {
-            None => self.fates.billed -= 1,
-            Some(_) => self.fates.late -= 1,
-        }
-        self.fates.cancelled += 1;
-        self.put_id(hash, &cancelled);
-        let window = self.subscriptions.get_mut(number).window_mut(ordinal).expect("the window is there");
-        window.fresh.retain(|fresh| fresh.id_hash != hash);
-        Ok(window.bill)
-    }
-
-    fn parked_number(&self, hash: u64, name: &str) -> Option<u64> {
-        let numbers = self.parked_for.get(name)?;
-        numbers.iter().copied().find(|number| self.parked[number].id_hash == hash)
-    }
-
-    fn refuse_uncancellable(&self, checked: &Checked<'_>, plan: Option<u32>) -> Result<(), &'static str> {
-        let is_fleeting = matches!(checked.metric.aggregation, Aggregation::Max | Aggregation::Latest);
-        let is_percentage = plan.is_some_and(|plan| {
-            let charges = &self.prices_of(plan).plan.charges;
-            charges.iter().any(|charge| charge.is_percentage() && charge.metric == checked.metric.code)
-        });
-        if is_fleeting || is_percentage { Err("not_supported") } else { Ok(()) }
-    }
-
-    fn take_back(&mut self, number: u32, ordinal: u32, checked: &Checked<'_>, held: &HeldId) {
-        let at = checked.happened_at;
-        let prices = self
-            .prices_of(self.subscriptions.get(number).window(ordinal).expect("the window is open").plan)
-            .clone();
-        let subscription = self.subscriptions.get_mut(number);
-        if held.late.is_none() {
-            let window = subscription.window_mut(ordinal).expect("the window is open");
-            let happened_at = if window.contains(at) { at } else { window.to };
-            let stands_from = window.period.from;
-            remove(&mut window.usage, &prices, Some(held.generation), checked, happened_at, stands_from);
-            return;
-        }
-        let Some(original) = subscription.holder(at) else { return };
-        let window = subscription.window_mut(original).expect("the window was just found");
-        let (from, to) = (window.period.from, window.to);
-        if held.late == Some(LateAs::Increment) {
-            let sealing = window.sealed.as_deref_mut().expect("late usage is of a sealed period");
-            let prices = sealing.prices.clone();
-            if let Some(usage) = &mut sealing.with_late {
-                remove(usage, &prices, None, checked, at, from);
-            }
-        }
-        let window = subscription.window_mut(ordinal).expect("the window is open");
-        if held.late == Some(LateAs::NextPeriod) {
-            let stands_from = window.period.from;
-            remove(&mut window.usage, &prices, Some(held.generation), checked, at, stands_from);
-        }
-        window.carried(from, to).count(checked, -1);
     }
 }
 
 /// Tells the names of customers apart from those of subscriptions where ids are held.
 const CUSTOMER_MARK: char = '\u{0}';
 
-fn short(content: u64) -> u32 {
+pub(super) fn short(content: u64) -> u32 {
     (content >> 32) as u32
 }
 
-fn hash_in(scope: &str, event: &UsageEvent<'_>, record: &UsageRecord<'_>) -> u64 {
+fn hash_in(scope: &str, event: &UsageEvent<'_>, place: Place<'_>) -> u64 {
     match &event.id {
         Some(id) => id_hash(scope, id),
-        None => {
-            let place = record.place;
-            let text = format!("{}/{}/{}", place.topic, place.partition, place.offset);
-            id_hash(scope, &EventId::One(Cow::Owned(text)))
-        }
+        None => id_hash(
+            scope,
+            &EventId::One(Cow::Owned(format!("{}/{}/{}", place.topic, place.partition, place.offset))),
+        ),
     }
+}
+
+/// The property that the metric aggregates, if it aggregates one.
+fn needed_value<'a>(metric: &Metric, event: &'a UsageEvent<'_>) -> Result<Option<&'a Value<'a>>, Refusal> {
+    if metric.aggregation == Aggregation::Count {
+        return Ok(None);
+    }
+    let field = metric.field.as_ref().expect("only a count has no field");
+    let value = event.property(field).filter(|value| **value != Value::Null);
+    value.map(Some).ok_or(Refusal::MissingField)
 }
 
 /// What the event adds to its metric.
-fn read(metric: &Metric, event: &UsageEvent<'_>) -> Result<Reading, Refusal> {
-    if metric.aggregation == Aggregation::Count {
-        return Ok(Reading::Count);
-    }
-    let field = metric.field.as_ref().expect("only a count has no field");
-    let value = event.property(field).filter(|value| **value != Value::Null).ok_or(Refusal::MissingField)?;
-    if metric.aggregation == Aggregation::UniqueCount {
-        return match value.as_text() {
-            Some(text) => Ok(Reading::Value(text.into())),
-            None => Err(Refusal::InvalidValue),
-        };
-    }
-    value.as_quantity().map(Reading::Quantity).ok_or(Refusal::InvalidValue)
-}
-
-fn hold(
-    event: &UsageEvent<'_>,
-    arrived_at: Instant,
-    happened_at: Instant,
-    id_hash: u64,
-    scope: &str,
-    record: &UsageRecord<'_>,
-) -> Held {
-    Held {
-        event: event.to_owned_event(),
-        arrived_at,
-        happened_at,
-        id_hash,
-        scope: scope.to_owned(),
-        key: record.key.map(<[u8]>::to_vec),
-        value: record.value.to_vec(),
-        headers: record.headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect(),
-        place: (record.place.topic.to_owned(), record.place.partition, record.place.offset),
-    }
-}
-
-/// The charges that count an event, each with the line it counts on.
-fn lines<'a>(
-    prices: &'a PriceList,
-    checked: &'a Checked<'_>,
-) -> impl Iterator<Item = (LineKey, &'a Charge, &'a Tariff, u8)> {
-    prices
-        .plan
-        .charges
-        .iter()
-        .zip(&prices.lines)
-        .filter(|(charge, _)| charge.metric == checked.metric.code)
-        .map(|(charge, priced)| {
-            let filter = filter_of(charge, checked.event);
-            let tariff = match filter {
-                0 => &charge.tariff,
-                place => &charge.filters[place - 1].tariff,
-            };
-            let group = group_of(tariff, checked.event);
-            (
-                LineKey { charge: priced.number, filter: filter as u16, group },
-                charge,
-                tariff,
-                priced.generation,
-            )
-        })
-}
-
-/// The filter with the most keys that all match, the first of equals; 0 is the default bucket (R76).
-fn filter_of(charge: &Charge, event: &UsageEvent<'_>) -> usize {
-    let mut best = (0, 0);
-    for (place, filter) in charge.filters.iter().enumerate() {
-        let matches = filter.values.iter().all(|(key, wanted)| {
-            event
-                .property(key)
-                .and_then(Value::as_text)
-                .is_some_and(|text| wanted.iter().any(|value| *value == text))
-        });
-        if matches && filter.values.len() > best.1 {
-            best = (place + 1, filter.values.len());
-        }
-    }
-    best.0
-}
-
-fn group_of(tariff: &Tariff, event: &UsageEvent<'_>) -> Group {
-    if tariff.group_keys.is_empty() {
-        return None;
-    }
-    let text =
-        |key: &String| event.property(key).and_then(Value::as_text).map(|text| Box::from(text.as_ref()));
-    Some(tariff.group_keys.iter().map(text).collect())
-}
-
-fn add(
-    usage: &mut Buckets,
-    prices: &PriceList,
-    checked: &Checked<'_>,
-    happened_at: Instant,
-    stands_from: Instant,
-) {
-    for (key, charge, tariff, _) in lines(prices, checked) {
-        let used = used_by(checked, charge, happened_at, stands_from);
-        usage.entry(key, checked.metric.aggregation).add(&used, free_part(tariff));
-    }
-}
-
-/// Takes usage back from the lines that counted it: those of charges that were there when it was counted.
-fn remove(
-    usage: &mut Buckets,
-    prices: &PriceList,
-    generation: Option<u8>,
-    checked: &Checked<'_>,
-    happened_at: Instant,
-    stands_from: Instant,
-) {
-    for (key, charge, _, added_in) in lines(prices, checked) {
-        if generation.is_none_or(|counted_in| added_in <= counted_in)
-            && let Some(bucket) = usage.get_mut(&key)
-        {
-            bucket.remove(&used_by(checked, charge, happened_at, stands_from));
-        }
-    }
-}
-
-fn used_by<'a>(
-    checked: &'a Checked<'_>,
-    charge: &Charge,
-    happened_at: Instant,
-    stands_from: Instant,
-) -> Use<'a> {
-    let precise = if charge.is_dynamic() { checked.event.precise_amount.as_quantity() } else { None };
-    Use { reading: &checked.reading, precise_cents: precise.unwrap_or_default(), happened_at, stands_from }
-}
-
-fn free_part(tariff: &Tariff) -> Option<FreePart> {
-    match tariff.price {
-        Price::Percentage { free, .. } => Some(free),
-        _ => None,
-    }
-}
-
-impl Carried {
-    fn count(&mut self, checked: &Checked<'_>, sign: i64) {
-        let metric = &checked.metric;
-        let used = self.metrics.entry(metric.code.clone()).or_insert_with(|| MetricUse {
-            events: 0,
-            units: matches!(metric.aggregation, Aggregation::Count | Aggregation::Sum)
-                .then(Quantity::default),
-        });
-        used.events = used.events.saturating_add_signed(sign);
-        if let Some(units) = &mut used.units {
-            let value = match &checked.reading {
-                Reading::Quantity(value) => value.0,
-                _ => Quantity::ONE.0,
-            };
-            units.0 += value * i128::from(sign);
-        }
-    }
-}
-
-impl Window {
-    /// What this window's invoice carries of an earlier period.
-    fn carried(&mut self, from: Instant, to: Instant) -> &mut Carried {
-        let place = match self.carries.iter().position(|carried| carried.from == from) {
-            Some(place) => place,
-            None => {
-                self.carries.push(Carried { from, to, metrics: Default::default() });
-                self.carries.len() - 1
-            }
-        };
-        &mut self.carries[place]
-    }
+fn read_value(metric: &Metric, value: Option<&Value<'_>>) -> Result<Reading, Refusal> {
+    let Some(value) = value else { return Ok(Reading::Count) };
+    let reading = match metric.aggregation {
+        Aggregation::UniqueCount => value.as_text().map(|text| Reading::Value(text.into())),
+        _ => value.as_quantity().map(Reading::Quantity),
+    };
+    reading.ok_or(Refusal::InvalidValue)
 }
 
 impl Subscription {
@@ -863,52 +474,4 @@ impl UsageEvent<'_> {
     pub fn property(&self, name: &str) -> Option<&Value<'_>> {
         self.properties.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
-}
-
-impl UsageEvent<'_> {
-    /// The same event, independent of the record it was read from.
-    fn to_owned_event(&self) -> UsageEvent<'static> {
-        UsageEvent {
-            id: self.id.as_ref().map(EventId::to_owned_id),
-            whose: match &self.whose {
-                Whose::Subscription(name) => Whose::Subscription(owned(name)),
-                Whose::Customer(name) => Whose::Customer(owned(name)),
-                Whose::Either(name) => Whose::Either(owned(name)),
-            },
-            code: owned(&self.code),
-            happened_at: self.happened_at,
-            properties: self
-                .properties
-                .iter()
-                .map(|(name, value)| (owned(name), value.to_owned_value()))
-                .collect(),
-            precise_amount: self.precise_amount.to_owned_value(),
-            content: self.content,
-        }
-    }
-}
-
-impl EventId<'_> {
-    fn to_owned_id(&self) -> EventId<'static> {
-        match self {
-            EventId::One(id) => EventId::One(owned(id)),
-            EventId::Sourced { source, id } => EventId::Sourced { source: owned(source), id: owned(id) },
-        }
-    }
-}
-
-impl Value<'_> {
-    fn to_owned_value(&self) -> Value<'static> {
-        match self {
-            Value::Null => Value::Null,
-            Value::Bool(value) => Value::Bool(*value),
-            Value::Number(text) => Value::Number(owned(text)),
-            Value::Text(text) => Value::Text(owned(text)),
-            Value::Nested => Value::Nested,
-        }
-    }
-}
-
-fn owned(text: &str) -> Cow<'static, str> {
-    Cow::Owned(text.to_owned())
 }

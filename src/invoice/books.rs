@@ -159,9 +159,14 @@ impl<T> Shelf<T> {
         &mut self.things[place as usize]
     }
 
+    /// The version in force.
+    pub fn in_force(&self, code: &str) -> Option<&T> {
+        self.find(code).map(|place| self.get(place)).filter(|kept| !kept.is_removed).map(|kept| &kept.thing)
+    }
+
     /// Whether a record may name it.
     pub fn offers(&self, code: &str) -> bool {
-        self.find(code).is_some_and(|place| !self.get(place).is_removed)
+        self.in_force(code).is_some()
     }
 
     pub fn put(&mut self, code: &str, thing: T, source: &Arc<[u8]>) -> u32 {
@@ -340,6 +345,8 @@ pub struct Subscription {
     pub anchor: Anchor,
     pub life: Life,
     pub ends_at: Option<Instant>,
+    /// A tombstone ended it: its record isn't in force any more.
+    pub is_removed: bool,
     /// The plan of the last window, or before the beginning the plan to begin with.
     pub plan: u32,
     pub change: Option<PlanChange>,
@@ -347,6 +354,8 @@ pub struct Subscription {
     pub wants_opening: bool,
     pub windows: VecDeque<Window>,
     pub next_ordinal: u32,
+    /// How often it was told that usage can't be billed.
+    pub unbillable_reports: u32,
     /// Where stretches of periods begin that follow one rule.
     pub eras: Vec<Era>,
     /// Usage from beyond the last window: it goes to the window that will hold it.
@@ -406,6 +415,13 @@ impl Window {
 
     pub fn contains(&self, at: Instant) -> bool {
         self.period.from <= at && at < self.to
+    }
+
+    /// A period of no length and without usage has no invoice, and takes no late usage (R36). What lies on it is fresh:
+    /// the clock hasn't moved since it began.
+    pub fn is_void(&self) -> bool {
+        let is_carrier = self.carries.iter().any(|carried| carried.events() > 0);
+        self.period.from == self.to && self.fresh.is_empty() && !is_carrier
     }
 }
 

@@ -1,10 +1,8 @@
 //! Commands: what people do to one customer's invoices.
 
 use super::aggregate::{Group, LineKey};
-use super::books::{
-    Bill, BillKind, Books, CommandRecord, Coupon, CouponValue, Edit, PriceList, Stage, Used, exponent,
-};
-use super::digest::{invoice_id, ordered_invoice_id};
+use super::books::{BillKind, Books, CommandRecord, Coupon, CouponValue, Edit, Stage, Used, exponent};
+use super::digest::{invoice_id, last_invoice_of, ordered_invoice_id};
 use super::document::{Fee, FeeType, InvoiceId, Payment, Status};
 use super::exact::Exact;
 use super::instant::Instant;
@@ -12,7 +10,7 @@ use super::notice::{Event, Notice, Topic};
 use super::quantity::Quantity;
 use super::usage::{Malformed, UsageEvent, Whose};
 use crate::catalog::json::Json;
-use crate::catalog::plan::{Charge, Price};
+use crate::catalog::plan::{Charge, Filter, Price};
 
 /// A command record as it was read. The event of an `event.cancel` is usage, and read as such.
 pub struct Read<'a> {
@@ -22,19 +20,21 @@ pub struct Read<'a> {
 }
 
 /// Why a command is refused (R93).
-type Reason = &'static str;
+pub(super) type Reason = &'static str;
 
-const MALFORMED: Reason = "malformed";
+pub(super) const MALFORMED: Reason = "malformed";
 const UNKNOWN_COMMAND: Reason = "unknown_command";
 const UNKNOWN_CUSTOMER: Reason = "unknown_customer";
 const UNKNOWN_INVOICE: Reason = "unknown_invoice";
 const UNKNOWN_CHARGE: Reason = "unknown_charge";
-const INVOICE_NOT_DRAFT: Reason = "invoice_not_draft";
+pub(super) const UNKNOWN_EVENT: Reason = "unknown_event";
+pub(super) const CONTENT_MISMATCH: Reason = "content_mismatch";
+pub(super) const INVOICE_NOT_DRAFT: Reason = "invoice_not_draft";
 const INVOICE_NOT_FINALIZED: Reason = "invoice_not_finalized";
 const ALREADY_PAID: Reason = "already_paid";
 const ALREADY_DISPUTED: Reason = "already_disputed";
 const NOT_EDITED: Reason = "not_edited";
-const NOT_SUPPORTED: Reason = "not_supported";
+pub(super) const NOT_SUPPORTED: Reason = "not_supported";
 
 /// A command whose sender and id are known.
 struct Order<'a> {
@@ -153,32 +153,38 @@ impl Books {
         if self.customers.get(number).is_removed { Err(UNKNOWN_CUSTOMER) } else { Ok(number) }
     }
 
-    /// The invoice that a command names (R90).
+    /// The invoice that a command names (R90). A period that still runs has none yet (R94).
     fn named_invoice(&self, order: &Order<'_>) -> Result<u32, Reason> {
         let name = order.invoice_name()?;
-        let customer = self.customers.find(&order.customer).ok_or(UNKNOWN_CUSTOMER)?;
-        let id = match name {
-            InvoiceName::Id(text) => InvoiceId::parse(text).ok_or(UNKNOWN_INVOICE)?,
-            InvoiceName::CreatedBy(command) => ordered_invoice_id(&order.customer, command),
-            InvoiceName::Period { subscription, from, is_opening } => {
-                let id = invoice_id(subscription, from, is_opening);
-                if !self.bill_of.contains_key(&id)
-                    && !is_opening
-                    && self.is_accruing(subscription, customer, from)
-                {
-                    return Err(INVOICE_NOT_DRAFT);
-                }
-                id
-            }
-        };
-        let number = *self.bill_of.get(&id).ok_or(UNKNOWN_INVOICE)?;
-        if self.bills[number].customer == customer { Ok(number) } else { Err(UNKNOWN_INVOICE) }
+        let customer = self.customers.find(&order.customer);
+        let found = self.invoice_of(&name, &order.customer);
+        if let Some(number) = found.filter(|number| Some(self.bills[*number].customer) == customer) {
+            return Ok(number);
+        }
+        if customer.is_some_and(|customer| self.is_accruing(&name, customer)) {
+            return Err(INVOICE_NOT_DRAFT);
+        }
+        self.known_customer(order)?;
+        Err(UNKNOWN_INVOICE)
     }
 
-    fn is_accruing(&self, subscription: &str, customer: u32, from: Instant) -> bool {
+    fn invoice_of(&self, name: &InvoiceName<'_>, customer: &str) -> Option<u32> {
+        let id = match name {
+            InvoiceName::Id(text) => InvoiceId::parse(text)?,
+            InvoiceName::CreatedBy(command) => last_invoice_of(customer, command),
+            InvoiceName::Period { subscription, from, is_opening } => {
+                invoice_id(subscription, *from, *is_opening)
+            }
+        };
+        self.bill_of.get(&id).copied()
+    }
+
+    fn is_accruing(&self, name: &InvoiceName<'_>, customer: u32) -> bool {
+        let InvoiceName::Period { subscription, from, is_opening: false } = name else { return false };
         self.subscriptions.find(subscription).map(|number| self.subscriptions.get(number)).is_some_and(
             |found| {
-                found.customer == customer && found.windows.iter().any(|window| window.period.from == from)
+                let mut open = found.windows.iter().filter(|window| !window.is_sealed());
+                found.customer == customer && open.any(|window| window.period.from == *from)
             },
         )
     }
@@ -207,12 +213,9 @@ impl Books {
     }
 
     fn edit_fee(&mut self, order: &Order<'_>) -> Result<(), Reason> {
-        let edit = order.edit()?;
-        let number = self.named_invoice(order)?;
-        let (key, is_repriceable) = self.named_line(order, number)?;
-        if self.draft(number).is_none() {
-            return Err(INVOICE_NOT_DRAFT);
-        }
+        let (name, edit) = (order.fee_name()?, order.edit()?);
+        let number = self.named_draft(order)?;
+        let (key, is_repriceable) = self.named_line(&name, number)?;
         if edit.units.is_some() && !is_repriceable {
             return Err(NOT_SUPPORTED);
         }
@@ -229,12 +232,9 @@ impl Books {
     }
 
     fn reset_fee(&mut self, order: &Order<'_>) -> Result<(), Reason> {
-        order.charge_code()?;
-        let number = self.named_invoice(order)?;
-        let (key, _) = self.named_line(order, number)?;
-        if self.draft(number).is_none() {
-            return Err(INVOICE_NOT_DRAFT);
-        }
+        let name = order.fee_name()?;
+        let number = self.named_draft(order)?;
+        let (key, _) = self.named_line(&name, number)?;
         let edits = &mut self.draft_mut(number).expect("a draft was named").edits;
         if !edits.get(&key).is_some_and(Edit::changes_amount) {
             return Err(NOT_EDITED);
@@ -244,44 +244,34 @@ impl Books {
         Ok(())
     }
 
-    /// The line that `charge_code`, `filter` and `grouped_by` name, and whether its units can be priced by themselves.
-    fn named_line(&self, order: &Order<'_>, number: u32) -> Result<(LineKey, bool), Reason> {
+    /// The line of a draft that a command means, and whether its units can be priced by themselves.
+    fn named_line(&self, name: &FeeName<'_>, number: u32) -> Result<(LineKey, bool), Reason> {
         let bill = &self.bills[number];
-        if !matches!(bill.kind, BillKind::Period { .. }) {
-            return Err(UNKNOWN_CHARGE);
-        }
-        let prices = self.prices_for(bill).ok_or(UNKNOWN_CHARGE)?;
-        let code = order.charge_code()?;
-        let place =
-            prices.plan.charges.iter().position(|charge| charge.code == code).ok_or(UNKNOWN_CHARGE)?;
+        let BillKind::Period { .. } = bill.kind else { return Err(UNKNOWN_CHARGE) };
+        let (_, window) = self.window_of(bill).expect("a draft has its window");
+        let prices = self.prices_of(window.plan);
+        let place = prices
+            .plan
+            .charges
+            .iter()
+            .position(|charge| charge.code == name.charge_code)
+            .ok_or(UNKNOWN_CHARGE)?;
         let charge = &prices.plan.charges[place];
-        let filter = filter_place(charge, order.json.get("filter"))?;
-        let tariff = match filter {
-            0 => &charge.tariff,
-            place => &charge.filters[place - 1].tariff,
-        };
-        let group = group_named(&tariff.group_keys, order.json.get("grouped_by"))?;
+        let filter = name.filter_of(charge)?;
+        let tariff = charge.tariff_at(filter);
+        let group = name.group_among(&tariff.group_keys)?;
         let is_repriceable = !matches!(tariff.price, Price::Percentage { .. } | Price::Dynamic);
         Ok((LineKey { charge: prices.lines[place].number, filter: filter as u16, group }, is_repriceable))
-    }
-
-    /// The prices of an invoice's plan; of one sealed long ago as they are now.
-    fn prices_for(&self, bill: &Bill) -> Option<&PriceList> {
-        if let Some((_, window)) = self.window_of(bill) {
-            return Some(self.prices_of(window.plan));
-        }
-        let Stage::Sealed(sealed) = &bill.stage else { return None };
-        Some(self.prices_of(self.plans.find(sealed.document.plan.as_deref()?)?))
     }
 
     fn cancel_event(&mut self, order: &Order<'_>) -> Result<(), Reason> {
         let Some(Ok(event)) = order.event else { return Err(MALFORMED) };
         let (Some(_), Whose::Subscription(name)) = (&event.id, &event.whose) else { return Err(MALFORMED) };
         if order.names_customer {
-            let customer = self.customers.find(&order.customer).ok_or(UNKNOWN_CUSTOMER)?;
+            let customer = self.known_customer(order)?;
             let owner = self.subscriptions.find(name).map(|number| self.subscriptions.get(number).customer);
             if owner.is_some_and(|owner| owner != customer) {
-                return Err("unknown_event");
+                return Err(UNKNOWN_EVENT);
             }
         }
         let before = self.digests_of_drafts_of(name);
@@ -410,7 +400,7 @@ impl Books {
         fees: &[Fee],
         credits: Option<i128>,
     ) {
-        let id = ordered_invoice_id(&order.customer, order.id);
+        let id = ordered_invoice_id(&order.customer, order.id, self.now);
         let number = self.add_bill(id, customer, kind, Some(order.id));
         let figures = self.figures(&self.bills[number], fees, 0);
         self.seal(number, self.now, figures, Used::default(), credits);
@@ -431,19 +421,29 @@ impl Order<'_> {
             None => Ok(None),
             Some(value) => value.as_text().map(Some).ok_or(MALFORMED),
         };
+        let is_opening = text("invoicing_reason")? == Some("subscription_starting");
         if let Some(id) = text("invoice_id")? {
             return Ok(InvoiceName::Id(id));
         }
-        if let Some(subscription) = text("external_subscription_id")? {
-            let from = text("period_from")?.and_then(Instant::parse_rfc3339).ok_or(MALFORMED)?;
-            let is_opening = text("invoicing_reason")? == Some("subscription_starting");
+        if let (Some(subscription), Some(from)) = (text("external_subscription_id")?, text("period_from")?) {
+            let from = Instant::parse_rfc3339(from).ok_or(MALFORMED)?;
             return Ok(InvoiceName::Period { subscription, from, is_opening });
         }
         text("created_by")?.map(InvoiceName::CreatedBy).ok_or(MALFORMED)
     }
 
-    fn charge_code(&self) -> Result<&str, Reason> {
-        self.json.get("charge_code").and_then(Json::as_text).ok_or(MALFORMED)
+    fn fee_name(&self) -> Result<FeeName<'_>, Reason> {
+        let members = |name: &str| match self.json.get(name) {
+            None => Ok(None),
+            Some(Json::Object(members)) => Ok(Some(members.as_slice())),
+            Some(_) => Err(MALFORMED),
+        };
+        let charge_code = self.json.get("charge_code").and_then(Json::as_text).ok_or(MALFORMED)?;
+        Ok(FeeName {
+            charge_code,
+            filter: members("filter")?,
+            group: members("grouped_by")?.unwrap_or_default(),
+        })
     }
 
     fn positive_cents(&self, name: &str) -> Result<i128, Reason> {
@@ -452,7 +452,6 @@ impl Order<'_> {
 
     /// R95: units, an amount, or nothing but a name.
     fn edit(&self) -> Result<Edit, Reason> {
-        self.charge_code()?;
         let read = |name: &str| self.json.get(name);
         let edit = Edit {
             units: read("units").map(|json| json.as_quantity().ok_or(MALFORMED)).transpose()?,
@@ -500,50 +499,46 @@ impl Order<'_> {
     }
 }
 
-/// The filter whose values are those named, counted from 1; 0 if none is named.
-fn filter_place(charge: &Charge, named: Option<&Json>) -> Result<usize, Reason> {
-    let Some(named) = named else { return Ok(0) };
-    let Json::Object(members) = named else { return Err(MALFORMED) };
-    let mut values = Vec::new();
-    for (key, list) in members {
-        let list = list.as_list().ok_or(MALFORMED)?;
-        let list: Option<Vec<&str>> = list.iter().map(Json::as_text).collect();
-        values.push((key.as_str(), list.ok_or(MALFORMED)?));
-    }
-    values.sort();
-    let is_it = |filter: &crate::catalog::plan::Filter| {
-        filter.values.len() == values.len()
-            && filter
-                .values
-                .iter()
-                .zip(&values)
-                .all(|((key, list), (name, wanted))| key == name && list == wanted)
-    };
-    charge.filters.iter().position(is_it).map(|place| place + 1).ok_or(UNKNOWN_CHARGE)
+/// Which fee a command means.
+struct FeeName<'a> {
+    charge_code: &'a str,
+    filter: Option<&'a [(String, Json)]>,
+    group: &'a [(String, Json)],
 }
 
-/// The group with those values; keys that aren't named have none.
-fn group_named(keys: &[String], named: Option<&Json>) -> Result<Group, Reason> {
-    let members: &[(String, Json)] = match named {
-        None => &[],
-        Some(Json::Object(members)) => members,
-        Some(_) => return Err(MALFORMED),
-    };
-    if members.iter().any(|(name, _)| !keys.contains(name)) {
-        return Err(UNKNOWN_CHARGE);
+impl FeeName<'_> {
+    /// The place of the filter whose values are those named, counted from 1; 0 if none is named.
+    fn filter_of(&self, charge: &Charge) -> Result<usize, Reason> {
+        let Some(named) = self.filter else { return Ok(0) };
+        let is_it = |filter: &Filter| {
+            let says = |key: &str| {
+                named.iter().find(|(name, _)| name == key).and_then(|(_, values)| values.as_list())
+            };
+            let is_said = |(key, values): &(String, Vec<String>)| {
+                says(key).is_some_and(|said| {
+                    said.iter().map(Json::as_text).eq(values.iter().map(|text| Some(text.as_str())))
+                })
+            };
+            filter.values.len() == named.len() && filter.values.iter().all(is_said)
+        };
+        charge.filters.iter().position(is_it).map(|place| place + 1).ok_or(UNKNOWN_CHARGE)
     }
-    if keys.is_empty() {
-        return Ok(None);
+
+    /// The group with those values. All keys have to be named, be it with null.
+    fn group_among(&self, keys: &[String]) -> Result<Group, Reason> {
+        if self.group.len() != keys.len() {
+            return Err(UNKNOWN_CHARGE);
+        }
+        if keys.is_empty() {
+            return Ok(None);
+        }
+        let value_of = |key: &String| match self.group.iter().find(|(name, _)| name == key) {
+            Some((_, Json::Null)) => Ok(None),
+            Some((_, Json::Text(text))) => Ok(Some(Box::from(text.as_str()))),
+            _ => Err(UNKNOWN_CHARGE),
+        };
+        keys.iter().map(value_of).collect::<Result<_, _>>().map(Some)
     }
-    let mut values = Vec::with_capacity(keys.len());
-    for key in keys {
-        values.push(match members.iter().find(|(name, _)| name == key).map(|(_, value)| value) {
-            None | Some(Json::Null) => None,
-            Some(Json::Text(text)) => Some(Box::from(text.as_str())),
-            Some(_) => return Err(MALFORMED),
-        });
-    }
-    Ok(Some(values.into()))
 }
 
 /// One fee of an invoice made by hand.

@@ -13,9 +13,15 @@ pub fn invoice_id(subscription: &str, period_from: Instant, is_opening: bool) ->
     name(&[mark.as_bytes(), subscription.as_bytes(), &period_from.0.to_be_bytes()])
 }
 
-/// The id of an invoice that a command made.
-pub fn ordered_invoice_id(customer: &str, command_id: &str) -> InvoiceId {
-    name(&[b"command", customer.as_bytes(), command_id.as_bytes()])
+/// The id of an invoice that a command made. The command's own id may be used again once it is free, so the instant
+/// belongs to it.
+pub fn ordered_invoice_id(customer: &str, command_id: &str, at: Instant) -> InvoiceId {
+    name(&[b"command", customer.as_bytes(), command_id.as_bytes(), &at.0.to_be_bytes()])
+}
+
+/// What the last invoice that a command made is found under; no invoice bears it as its id.
+pub fn last_invoice_of(customer: &str, command_id: &str) -> InvoiceId {
+    name(&[b"created_by", customer.as_bytes(), command_id.as_bytes()])
 }
 
 fn name(parts: &[&[u8]]) -> InvoiceId {

@@ -249,7 +249,12 @@ fn difference(with: Option<&Amount>, without: Option<&Amount>) -> Option<Amount>
 impl Line {
     fn minus(&self, other: Option<&Line>) -> Line {
         let Some(other) = other else {
-            return Line { key: self.key.clone(), display_name: None, precise: self.precise.clone(), ..*self };
+            return Line {
+                key: self.key.clone(),
+                display_name: None,
+                precise: self.precise.clone(),
+                ..*self
+            };
         };
         Line {
             key: self.key.clone(),

@@ -16,8 +16,9 @@ pub struct HeldId {
     /// The usage went to another invoice than its period's, at that invoice's own prices or as an increment.
     pub late: Option<LateAs>,
     /// The invoice it is on: the low bits of its period's place among the subscription's.
-    pub on: u8,
-    /// How many times charges had been added to the plan when it was counted.
+    on: u16,
+    /// How many times charges had been added to the plan when it was counted; not known of an increment, whose charges
+    /// can't change any more.
     pub generation: u8,
 }
 
@@ -36,8 +37,43 @@ pub enum LateAs {
     NextPeriod,
 }
 
-/// How many places among a subscription's periods the ids tell apart.
-pub const PLACES: u32 = 16;
+/// How many places among a subscription's periods an id tells apart. Increments need no generation, and the place of
+/// their carrier can be anywhere behind their own period: they get those bits as well.
+fn places(late: Option<LateAs>) -> u32 {
+    match late {
+        Some(LateAs::Increment) => 1 << 13,
+        Some(LateAs::NextPeriod) | None => 1 << 5,
+    }
+}
+
+impl HeldId {
+    pub fn new(happened_at: Instant, content: u32, late: Option<LateAs>, on: u32, generation: u8) -> HeldId {
+        let generation = if late == Some(LateAs::Increment) { 0 } else { generation };
+        HeldId {
+            happened_at,
+            content,
+            state: IdState::Held,
+            late,
+            on: (on % places(late)) as u16,
+            generation,
+        }
+    }
+
+    pub fn turned(self, state: IdState) -> HeldId {
+        HeldId { state, ..self }
+    }
+
+    /// Whether late usage may be on the invoice of the period at that place.
+    pub fn is_on(&self, place: u32, late: LateAs) -> bool {
+        place % places(Some(late)) == u32::from(self.on)
+    }
+
+    /// The last place up to `last` that usage may be on which isn't late.
+    pub fn last_place_up_to(&self, last: u32) -> Option<u32> {
+        let places = places(self.late);
+        last.checked_sub((last % places + places - u32::from(self.on)) % places)
+    }
+}
 
 pub const ENTRY_BYTES: usize = 22;
 
@@ -45,17 +81,13 @@ pub const ENTRY_BYTES: usize = 22;
 pub type Entry = [u8; ENTRY_BYTES];
 
 pub fn pack(hash: u64, id: &HeldId) -> Entry {
-    let state = match id.state {
-        IdState::Held => 0u16,
-        IdState::Cancelled => 1,
-        IdState::Freed => 2,
+    let rest = match (id.state, id.late) {
+        (IdState::Held, None) => id.on << 3 | u16::from(id.generation) << 8,
+        (IdState::Held, Some(LateAs::Increment)) => 1 | id.on << 3,
+        (IdState::Held, Some(LateAs::NextPeriod)) => 2 | id.on << 3 | u16::from(id.generation) << 8,
+        (IdState::Cancelled, _) => 3,
+        (IdState::Freed, _) => 4,
     };
-    let late = match id.late {
-        None => 0u16,
-        Some(LateAs::Increment) => 1,
-        Some(LateAs::NextPeriod) => 3,
-    };
-    let rest = state | late << 2 | u16::from(id.on & 15) << 4 | u16::from(id.generation) << 8;
     let mut entry = [0; ENTRY_BYTES];
     entry[..8].copy_from_slice(&hash.to_be_bytes());
     entry[8..16].copy_from_slice(&id.happened_at.0.to_be_bytes());
@@ -66,21 +98,24 @@ pub fn pack(hash: u64, id: &HeldId) -> Entry {
 
 pub fn unpack(entry: &Entry) -> (u64, HeldId) {
     let rest = u16::from_be_bytes([entry[20], entry[21]]);
+    let (state, late) = match rest & 7 {
+        0 => (IdState::Held, None),
+        1 => (IdState::Held, Some(LateAs::Increment)),
+        2 => (IdState::Held, Some(LateAs::NextPeriod)),
+        3 => (IdState::Cancelled, None),
+        _ => (IdState::Freed, None),
+    };
+    let (on, generation) = match late {
+        Some(LateAs::Increment) => (rest >> 3, 0),
+        Some(LateAs::NextPeriod) | None => (rest >> 3 & 31, (rest >> 8) as u8),
+    };
     let id = HeldId {
         happened_at: Instant(i64::from_be_bytes(entry[8..16].try_into().expect("eight bytes"))),
         content: u32::from_be_bytes(entry[16..20].try_into().expect("four bytes")),
-        state: match rest & 3 {
-            0 => IdState::Held,
-            1 => IdState::Cancelled,
-            _ => IdState::Freed,
-        },
-        late: match rest >> 2 & 3 {
-            0 => None,
-            1 => Some(LateAs::Increment),
-            _ => Some(LateAs::NextPeriod),
-        },
-        on: (rest >> 4 & 15) as u8,
-        generation: (rest >> 8) as u8,
+        state,
+        late,
+        on,
+        generation,
     };
     (hash_of(entry), id)
 }
@@ -222,7 +257,7 @@ mod tests {
     use super::*;
 
     fn id(at: i64, content: u32) -> HeldId {
-        HeldId { happened_at: Instant(at), content, state: IdState::Held, late: None, on: 3, generation: 200 }
+        HeldId::new(Instant(at), content, None, 3, 200)
     }
 
     fn mix(number: u64) -> u64 {
@@ -240,6 +275,34 @@ mod tests {
             assert_eq!(ids.get(mix(number + 1_000_000), Instant(0)), None);
         }
         assert!(ids.bytes() < 50_000 * 36, "{} bytes", ids.bytes());
+    }
+
+    #[test]
+    fn an_id_comes_back_as_it_was_put() {
+        for late in [None, Some(LateAs::Increment), Some(LateAs::NextPeriod)] {
+            for on in [0, 1, 31, 32, 8191, 8192, u32::MAX] {
+                let id = HeldId::new(Instant(-5), 77, late, on, 255);
+                assert_eq!(unpack(&pack(9, &id)), (9, id));
+                let gone = HeldId { state: IdState::Cancelled, ..id };
+                assert_eq!(unpack(&pack(9, &gone)).1.state, IdState::Cancelled);
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_place_is_found_by_its_low_bits() {
+        let on = |place| HeldId::new(Instant(0), 0, None, place, 0);
+        for (place, last, found) in [
+            (5, 5, Some(5)),
+            (5, 6, Some(5)),
+            (5, 36, Some(5)),
+            (5, 37, Some(37)),
+            (31, 32, Some(31)),
+            (33, 40, Some(33)),
+            (5, 4, None),
+        ] {
+            assert_eq!(on(place).last_place_up_to(last), found, "{place} up to {last}");
+        }
     }
 
     #[test]

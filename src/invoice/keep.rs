@@ -394,7 +394,8 @@ impl Books {
         if let Some(source) = &contents.settings {
             let json = Json::read(source.as_bytes())
                 .ok_or_else(|| unreadable("shard", "the settings are no JSON"))?;
-            books.settings = Settings::read(&json).map_err(|fault| unreadable("shard", fault.pointer))?;
+            let known = Settings::read(&json).map_err(|fault| unreadable("shard", fault.pointer))?;
+            books.settings = Settings { max_event_bytes: books.settings.max_event_bytes, ..known };
             books.keeping.settings = Some(Arc::from(source.as_bytes()));
         }
         books.keeping.next_prices = contents.next_prices;
@@ -467,10 +468,9 @@ impl Books {
             }
             "bill" => {
                 let bill = parse::<BillText<'_>>(key, bytes)?.read(key)?;
-                let id = bill.id;
                 let is_draft = matches!(bill.stage, Stage::Draft(_));
                 let number = self.bills.push(bill);
-                self.bill_of.insert(id, number);
+                self.index_bill(number);
                 self.drafts.extend(is_draft.then_some(number));
                 Ok(())
             }
@@ -602,19 +602,10 @@ impl Books {
             found.push((draft.finalizes_at, Due::Finalize(*number)));
             found.extend(draft.refresh_at.map(|at| (at, Due::Refresh(*number))));
         }
-        let parking_limit = self.settings.parking_limit.exact();
-        found.extend(
-            self.parked
-                .iter()
-                .map(|(number, held)| (held.arrived_at.plus(parking_limit), Due::ParkingOver(*number))),
-        );
-        let interval = self.settings.refresh_interval.exact();
-        found.extend(self.unbillable.iter().map(|(key, unbillable)| {
-            (unbillable.since.plus(interval), Due::Unbillable(key.subscription, key.from))
-        }));
         for (at, due) in found {
             self.schedule(at, due);
         }
+        self.schedule_by_settings();
         for number in 0..self.bills.len() as u32 {
             if self.sealed(number).is_some() {
                 self.schedule_payment(number);

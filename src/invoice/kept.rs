@@ -11,7 +11,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::aggregate::{Bucket, Buckets, Extra, FreeUse, Group, LineKey, Total};
+use super::aggregate::{Bucket, Buckets, Extra, FreeUse, Group, LineKey, Total, Weighed};
 use super::books::{
     Advance, Carried, Coupon, CouponValue, Customer, Era, Held, Kept, Life, MetricUse, Money, PlanChange,
     PriceList, Sealing, Subscription, Unbillable, UnbillableKey, Window,
@@ -73,6 +73,10 @@ pub(super) struct ShelfText {
     record: String,
     #[serde(default, skip_serializing_if = "is_false")]
     removed: bool,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -301,11 +305,15 @@ pub(super) struct SubscriptionText {
     anniversary: bool,
     life: u8,
     ends_at: Option<Instant>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    removed: bool,
     plan: u32,
     change: Option<(Instant, u32)>,
     #[serde(default, skip_serializing_if = "is_false")]
     wants_opening: bool,
     next: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    reports: u32,
     eras: Vec<([i64; 7], u32, String)>,
     windows: Vec<WindowText>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -396,10 +404,12 @@ impl SubscriptionText {
                 Life::Ended => 2,
             },
             ends_at: subscription.ends_at,
+            removed: subscription.is_removed,
             plan: subscription.plan,
             change: subscription.change.map(|change| (change.at, change.plan)),
             wants_opening: subscription.wants_opening,
             next: subscription.next_ordinal,
+            reports: subscription.unbillable_reports,
             eras: subscription
                 .eras
                 .iter()
@@ -439,11 +449,13 @@ impl SubscriptionText {
                 _ => Life::Ended,
             },
             ends_at: self.ends_at,
+            is_removed: self.removed,
             plan: self.plan,
             change: self.change.map(|(at, plan)| PlanChange { at, plan }),
             wants_opening: self.wants_opening,
             windows: windows?,
             next_ordinal: self.next,
+            unbillable_reports: self.reports,
             eras,
             ahead: self.ahead.into_iter().map(HeldText::read).collect(),
         })
@@ -561,7 +573,7 @@ enum TotalText {
     Max(Option<Quantity>),
     Unique(BTreeMap<String, u32>),
     Latest(Option<(Instant, Quantity)>),
-    Weighted(Quantity, String),
+    Weighted(Quantity, String, Vec<(Instant, Quantity)>),
 }
 
 fn bucket_texts(buckets: &Buckets) -> Vec<BucketText> {
@@ -590,7 +602,9 @@ impl BucketText {
                 TotalText::Unique(values.iter().map(|(value, count)| (value.to_string(), *count)).collect())
             }
             Total::Latest(latest) => TotalText::Latest(*latest),
-            Total::Weighted(sum, moment) => TotalText::Weighted(*sum, moment.to_string()),
+            Total::Weighted(Weighed { sum, moment, ahead }) => {
+                TotalText::Weighted(*sum, moment.to_string(), ahead.clone())
+            }
         };
         let extra = bucket
             .extra
@@ -610,8 +624,8 @@ impl BucketText {
                 values.into_iter().map(|(value, count)| (value.into_boxed_str(), count)).collect(),
             ),
             TotalText::Latest(latest) => Total::Latest(latest),
-            TotalText::Weighted(sum, moment) => {
-                Total::Weighted(sum, moment.parse::<BigInt>().unwrap_or_default())
+            TotalText::Weighted(sum, moment, ahead) => {
+                Total::Weighted(Weighed { sum, moment: moment.parse::<BigInt>().unwrap_or_default(), ahead })
             }
         };
         let extra = extra.map(|(precise_cents, events, amount, is_over)| {

@@ -7,12 +7,12 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::books::{
-    AwaitsNumber, Bill, BillKind, Books, Carried, Draft, Due, News, NumberRequest, Sealed, Sealing, Stage,
-    Unbillable, UnbillableKey, Used,
+    AwaitsNumber, Bill, BillKind, Books, Draft, Due, News, NumberRequest, Sealed, Sealing, Stage,
+    UnbillableKey, Used,
 };
 use super::calendar::Date;
-use super::digest::{digest_of, invoice_id};
-use super::document::{Document, Figures, InvoiceType, Object, Payment, Reason, Status};
+use super::digest::{digest_of, invoice_id, last_invoice_of};
+use super::document::{Document, Figures, InvoiceType, Payment, Reason, Status};
 use super::figures::base_fee;
 use super::grace;
 use super::instant::Instant;
@@ -160,7 +160,7 @@ impl Books {
     /// A period is over: its invoice becomes a draft, or is finalized where there is no grace, and the next one runs.
     fn end_period(&mut self, number: u32, ordinal: u32) {
         let Some(window) = self.subscriptions.get(number).window(ordinal) else { return };
-        if window.to > self.now || window.bill.is_some() {
+        if window.to > self.now || window.bill.is_some() || window.is_sealed() {
             return;
         }
         let is_last =
@@ -169,8 +169,10 @@ impl Books {
             self.open_next_window(number);
         }
         let subscription = self.subscriptions.get(number);
-        // A last period of no length and without usage is gone by now: it has no invoice.
-        let Some(window) = subscription.window(ordinal) else { return };
+        let window = subscription.window(ordinal).expect("a period that ends is the last to be dropped");
+        if window.is_sealed() {
+            return;
+        }
         let reason = match window.end {
             super::period::End::Boundary => Reason::Periodic,
             _ => Reason::Terminating,
@@ -201,8 +203,18 @@ impl Books {
         let stage = Stage::Draft(Box::new(draft));
         let created_by = created_by.map(Box::from);
         let number = self.bills.push(Bill { id, customer, kind, version: 0, created_by, stage });
-        self.bill_of.insert(id, number);
+        self.index_bill(number);
         number
+    }
+
+    /// Lets an invoice be found by its id, and by the command that made it.
+    pub(super) fn index_bill(&mut self, number: u32) {
+        let bill = &self.bills[number];
+        if let Some(command) = &bill.created_by {
+            let customer = &self.customers.get(bill.customer).external_id;
+            self.bill_of.insert(last_invoice_of(customer, command), number);
+        }
+        self.bill_of.insert(bill.id, number);
     }
 
     /// Dates a new invoice and announces it; one whose instant isn't later than now was never a draft (R16).
@@ -315,11 +327,11 @@ impl Books {
     }
 
     /// Usage has landed on a draft: it is announced within the refresh interval (R18).
-    pub(super) fn note_usage_on(&mut self, number: u32) {
+    pub(super) fn note_usage_on(&mut self, number: u32, arrived_at: Instant) {
         if self.settings.refresh == Refresh::AtFinalization {
             return;
         }
-        let at = self.now.plus(self.settings.refresh_interval.exact());
+        let at = arrived_at.plus(self.settings.refresh_interval.exact());
         if self.draft(number).is_some_and(|draft| draft.refresh_at.is_none()) {
             self.draft_mut(number).expect("it is a draft").refresh_at = Some(at);
             self.schedule(at, Due::Refresh(number));
@@ -456,7 +468,7 @@ impl Books {
         }
     }
 
-    fn sealing(&self, customer: u32, subscription: u32, ordinal: u32) -> Sealing {
+    pub(super) fn sealing(&self, customer: u32, subscription: u32, ordinal: u32) -> Sealing {
         let window = self.subscriptions.get(subscription).window(ordinal).expect("an invoice has its window");
         let prices = self.prices_of(window.plan).clone();
         let exponent = self.exponent_of(customer, &prices.plan);
@@ -480,58 +492,6 @@ impl Books {
         let window =
             self.subscriptions.get_mut(subscription).window_mut(ordinal).expect("the window is there");
         window.advance.as_mut().expect("the advance is there").sealed_cents = Some(cents);
-    }
-
-    /// Tells of the late usage that an invoice carried, once for each original period (R65).
-    fn report_late(&mut self, number: u32) {
-        let bill = &self.bills[number];
-        let Some((_, window)) = self.window_of(bill) else { return };
-        if !matches!(bill.kind, BillKind::Period { .. }) {
-            return;
-        }
-        let mut carries: Vec<Carried> =
-            window.carries.iter().filter(|carried| carried.events() > 0).cloned().collect();
-        carries.sort_by_key(|carried| carried.from);
-        let document =
-            &self.sealed(number).expect("late usage is reported when its invoice is sealed").document;
-        let (customer, subscription) = (document.customer.clone(), document.subscription.clone());
-        let id = bill.id;
-        for carried in carries {
-            let notice_id = format!("{id}_late_{}", carried.from.0);
-            let write = |out: &mut Vec<u8>| {
-                carried.write_to(
-                    Some(&id.to_string()),
-                    &customer,
-                    subscription.as_deref().unwrap_or_default(),
-                    out,
-                );
-            };
-            let notice = Notice::webhook(
-                self.now,
-                Event::UsageLate,
-                self.settings.dialect,
-                notice_id,
-                &customer,
-                write,
-            );
-            match self.sealed_mut(number).and_then(|sealed| sealed.awaits.as_mut()) {
-                Some(awaits) => awaits.news.push(News::Usage(notice)),
-                None => self.notices.push(notice),
-            }
-        }
-    }
-
-    fn report_unbillable(&mut self, key: UnbillableKey) {
-        let Some(Unbillable { since, carried }) = self.unbillable.remove(&key) else { return };
-        let subscription = self.subscriptions.get(key.subscription);
-        let customer = self.customers.get(subscription.customer).external_id.clone();
-        let of_period = invoice_id(&subscription.external_id, key.from, false);
-        let id = format!("{of_period}_unbillable_{}", since.0);
-        let name = subscription.external_id.clone();
-        let write = |out: &mut Vec<u8>| carried.write_to(None, &customer, &name, out);
-        let notice =
-            Notice::webhook(self.now, Event::UsageUnbillable, self.settings.dialect, id, &customer, write);
-        self.notices.push(notice);
     }
 
     /// When an unpaid invoice is to be announced, and when it is overdue (R46, R48).
@@ -596,38 +556,5 @@ impl Bill {
             BillKind::OneOff => InvoiceType::OneOff,
             BillKind::Credit => InvoiceType::Credit,
         }
-    }
-}
-
-impl Carried {
-    pub fn events(&self) -> u64 {
-        self.metrics.values().map(|used| used.events).sum()
-    }
-
-    fn write_to(&self, invoice: Option<&str>, customer: &str, subscription: &str, out: &mut Vec<u8>) {
-        let mut object = Object::open(out);
-        object.optional_text("invoice_id", invoice);
-        object.text("external_customer_id", customer);
-        object.text("external_subscription_id", subscription);
-        object.instant("period_from", Some(self.from));
-        object.instant("period_to", Some(self.to));
-        object.number("events_count", self.events());
-        let out = object.member("charges");
-        out.push(b'[');
-        for (index, (code, used)) in self.metrics.iter().filter(|(_, used)| used.events > 0).enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            let mut charge = Object::open(out);
-            charge.text("billable_metric_code", code);
-            charge.number("events_count", used.events);
-            match used.units {
-                None => charge.optional_text("units", None),
-                Some(units) => charge.quoted("units", |out| units.write_to(out)),
-            }
-            charge.close();
-        }
-        out.push(b']');
-        object.close();
     }
 }

@@ -20,11 +20,16 @@ pub mod waiting;
 
 mod adopt;
 mod attribute;
+mod cancel;
+mod counting;
 mod figures;
 mod grace;
+mod held;
 mod kept;
 mod kept_bills;
+mod late;
 mod lifecycle;
 mod marked;
+mod parking;
 mod settle;
 mod windows;

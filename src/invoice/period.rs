@@ -4,6 +4,7 @@
 //! when its period begins (R32). Periods are half-open and follow each other without gap or overlap.
 
 use chrono_tz::Tz;
+use num_bigint::BigInt;
 
 use super::calendar::Date;
 use super::instant::{Instant, Span};
@@ -150,9 +151,9 @@ impl Period {
         }
     }
 
-    /// The length of the whole interval, for what is weighed by time (R77).
-    pub fn whole_length(&self) -> Span {
-        Span(self.boundary.0 - self.whole_from.0)
+    /// The length of the whole interval in nanoseconds, for what is weighed by time (R77).
+    pub fn whole_length(&self) -> BigInt {
+        BigInt::from(i128::from(self.boundary.0) - i128::from(self.whole_from.0))
     }
 
     /// The numbers that bring the period back, to be kept with it.

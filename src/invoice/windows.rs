@@ -143,13 +143,15 @@ impl Books {
         let ahead = std::mem::take(&mut subscription.ahead);
         let ordinal = subscription.windows.back().expect("an ending subscription has a window").ordinal;
         for held in ahead {
-            self.bill_held(number, ordinal, held);
+            self.count_held(number, ordinal, held);
         }
-        // A last period of no length and without usage has no invoice, and takes no late usage.
-        let subscription = self.subscriptions.get_mut(number);
-        let last = subscription.windows.back().expect("an ending subscription has a window");
-        if last.period.from == last.to && last.usage.is_empty() && last.carries.is_empty() {
-            subscription.windows.pop_back();
+        let customer = self.subscriptions.get(number).customer;
+        let last =
+            self.subscriptions.get(number).windows.back().expect("an ending subscription has a window");
+        if last.is_void() {
+            let sealing = self.sealing(customer, number, ordinal);
+            let last = self.subscriptions.get_mut(number).windows.back_mut().expect("it was just seen");
+            last.sealed = Some(Box::new(sealing));
         }
     }
 
@@ -165,12 +167,15 @@ impl Books {
         subscription.ahead = waiting;
         for held in held {
             let ordinal = self.subscriptions.get(number).holder(held.happened_at).expect("it was just found");
-            self.bill_held(number, ordinal, held);
+            self.count_held(number, ordinal, held);
         }
     }
 
     /// Drops sealed windows that no usage can reach any more.
     fn drop_old_windows(&mut self, number: u32) {
+        if self.opening_of(number).is_some_and(|opening| self.draft(opening).is_some()) {
+            return;
+        }
         let horizon = self.horizon();
         let windows = &mut self.subscriptions.get_mut(number).windows;
         while windows.len() > 1
@@ -216,7 +221,7 @@ impl Books {
         let last = subscription.windows.back_mut().expect("a running subscription has a window");
         let period = last.period.replanned(&anchor, interval, zone);
         (last.period, last.plan) = (period, change.plan);
-        let usage = std::mem::take(&mut last.fresh);
+        let fresh = std::mem::take(&mut last.fresh);
         last.usage = Default::default();
         let (ordinal, is_first) = (last.ordinal, last.period.from == anchor.started_at);
         subscription.note_era(period, change.plan, zone);
@@ -230,9 +235,17 @@ impl Books {
             self.plan_advance(number, is_first);
             self.subscriptions.get_mut(number).wants_opening = false;
         }
-        for held in usage {
-            self.bill_held(number, ordinal, held);
+        for held in fresh {
+            self.count_held(number, ordinal, held);
         }
+    }
+
+    /// The invoice that opened a subscription, if there is one.
+    pub(super) fn opening_of(&self, number: u32) -> Option<u32> {
+        let subscription = self.subscriptions.get(number);
+        self.bill_of
+            .get(&invoice_id(&subscription.external_id, subscription.anchor.started_at, true))
+            .copied()
     }
 
     fn advance_is_sealed(&self, number: u32, ordinal: u32) -> bool {
@@ -241,9 +254,7 @@ impl Books {
         let window = subscription.window(ordinal).expect("the window is there");
         let carrier = match earlier {
             Some(earlier) => earlier.bill,
-            None => {
-                self.bill_of.get(&invoice_id(&subscription.external_id, window.period.from, true)).copied()
-            }
+            None => self.opening_of(number).filter(|_| window.period.from == subscription.anchor.started_at),
         };
         match carrier {
             Some(bill) => matches!(self.bills[bill].stage, Stage::Sealed(_)),

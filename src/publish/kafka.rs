@@ -327,9 +327,10 @@ impl Press {
     }
 }
 
-fn make(
-    config: &ClientConfig,
-) -> KafkaResult<(BaseProducer<Reporting>, mpsc::Receiver<(usize, Result<(), Code>)>)> {
+/// What became of each notice, by its place among those that were sent.
+type Reports = mpsc::Receiver<(usize, Result<(), Code>)>;
+
+fn make(config: &ClientConfig) -> KafkaResult<(BaseProducer<Reporting>, Reports)> {
     let (reports, inbound) = mpsc::channel();
     let context = Reporting { journal: Journal::new("producer"), reports };
     Ok((config.create_with_context(context)?, inbound))

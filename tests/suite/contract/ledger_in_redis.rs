@@ -19,14 +19,14 @@ pub(super) struct Redis {
     store: RedisStore,
     /// Where a shard may be, for what is done past the ledger.
     nodes: Vec<String>,
-    #[expect(dead_code, reason = "it cleans up when it goes")]
-    guest: Option<Guest>,
+    /// It cleans up when it goes.
+    _guest: Option<Guest>,
 }
 
 impl Redis {
     pub(super) fn new(settings: RedisSettings, nodes: Vec<String>) -> Redis {
         let store = RedisStore::new(&settings).unwrap();
-        Redis { settings, store, nodes, guest: None }
+        Redis { settings, store, nodes, _guest: None }
     }
 
     /// The server that `REDIS_URL` names, if any.
@@ -36,7 +36,7 @@ impl Redis {
         let world = WORLDS.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("graceline-suite-{}-{world}", std::process::id());
         let mut redis = Redis::new(RedisSettings { prefix: prefix.clone(), ..to(&url) }, vec![url.clone()]);
-        redis.guest = Some(Guest { url, prefix });
+        redis._guest = Some(Guest { url, prefix });
         Some(redis)
     }
 
