@@ -167,7 +167,7 @@ where
 }
 
 /// 128 bits that nobody has drawn before.
-fn new_token() -> Token {
+pub(crate) fn new_token() -> Token {
     use ring::rand::{SecureRandom, SystemRandom};
     let mut bytes = [0; 16];
     SystemRandom::new().fill(&mut bytes).expect("the system gives random bytes");

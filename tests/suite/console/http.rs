@@ -121,8 +121,9 @@ fn figures_are_what_prometheus_reads() {
         assert!(name.starts_with("graceline_"), "{line}");
         assert!(value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'), "{line}");
         let family = name.split('{').next().expect("a name begins somewhere");
-        let base =
-            ["_bucket", "_sum", "_count"].iter().fold(family, |name, end| name.strip_suffix(end).unwrap_or(name));
+        let base = ["_bucket", "_sum", "_count"]
+            .iter()
+            .fold(family, |name, end| name.strip_suffix(end).unwrap_or(name));
         assert!(body.contains(&format!("# TYPE {base} ")), "{line}");
     }
 }
