@@ -88,6 +88,12 @@ impl Default for Config {
     }
 }
 
+/// This process's variables. Those that aren't text are ours only by mistake, and are read as far as they are text.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
+}
+
 impl Config {
     /// Reads the file, if one is named, and the variables that begin with `GRACELINE__`; all others are left alone.
     ///

@@ -8,3 +8,4 @@ pub mod invoice;
 pub mod persist;
 pub mod publish;
 pub mod shard;
+pub mod telemetry;

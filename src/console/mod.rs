@@ -1,9 +1,23 @@
 //! What people look at and type at.
 
+pub mod check;
 pub mod demo;
 pub mod dev;
 pub mod envelope;
 pub mod http;
+mod lag;
 mod live_view;
+mod outgoing;
+pub mod replay;
 pub mod run;
+pub mod send;
+pub mod settings_apply;
 pub mod simulate;
+pub mod topics;
+
+use std::io::Write as _;
+
+/// A line to whoever typed the command. That he has stopped reading is his affair.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{}", crate::telemetry::escaped(line));
+}

@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use super::lag;
 use crate::catalog::settings::{Dialect, Settings};
 use crate::config::{Config, ShardSettings};
 use crate::ingest::kafka::KafkaLog;
@@ -96,9 +97,12 @@ pub async fn run<S: Store>(plant: Plant<S>, stop: watch::Receiver<bool>) -> Resu
         health: plant.health,
         pace: plant.pace,
     };
+    world.health.is_member();
+    let lag = tokio::spawn(lag::watch(plant.kafka.clone(), world.topics.clone(), world.health.clone()));
     let mut crew = Crew::new(Arc::new(world), shards);
     info!(shards, group = plant.kafka.group, "Joined the group.");
     crew.work(&mut changes, stop).await;
+    lag.abort();
     info!("Finishing what was begun.");
     crew.finish(DRAIN_MAX).await;
     drop(crew);
@@ -167,6 +171,7 @@ async fn prepare_topics<S>(plant: &Plant<S>) -> Result<u32, String> {
             Ok(findings) => break findings,
             Err(why) if !has_said => {
                 warn!(why, "The brokers can't be asked about topics; trying again.");
+                plant.health.wait_for(format!("the brokers: {why}"));
                 has_said = true;
             }
             Err(_) => {}

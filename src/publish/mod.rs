@@ -12,6 +12,9 @@ pub const SEQ_HEADER: &str = "graceline-seq";
 /// The header that numbers what else a shard sends: rejections, and records for other shards.
 pub const OUTBOX_HEADER: &str = "graceline-outbox";
 
+/// The header that says why a record was refused (R20).
+pub const REASON_HEADER: &str = "graceline-reason";
+
 /// A record to be sent. Sent again it is the same, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {

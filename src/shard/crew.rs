@@ -52,13 +52,21 @@ where
         loop {
             tokio::select! {
                 change = changes.recv() => match change {
-                    Some(Change::Assigned(shards)) => shards.into_iter().for_each(|shard| self.start(shard)),
+                    Some(Change::Assigned(shards)) => {
+                        self.world.health.is_member();
+                        shards.into_iter().for_each(|shard| self.start(shard));
+                    }
                     Some(Change::Revoked(handover)) => {
                         self.give_up(&handover.shards, handover.limit).await;
                         drop(handover);
                     }
                     Some(Change::Lost(shards)) => self.abandon(&shards),
-                    Some(Change::Failing(why)) => warn!(why, "The group can't be joined at the moment."),
+                    Some(Change::Failing(why)) => {
+                        warn!(why, "The group can't be joined at the moment.");
+                        if self.wheels.is_empty() {
+                            self.world.health.wait_for(format!("the group: {why}"));
+                        }
+                    }
                     None => return,
                 },
                 _ = stop.changed() => return,
@@ -159,7 +167,7 @@ where
 }
 
 /// 128 bits that nobody has drawn before.
-fn new_token() -> Token {
+pub(crate) fn new_token() -> Token {
     use ring::rand::{SecureRandom, SystemRandom};
     let mut bytes = [0; 16];
     SystemRandom::new().fill(&mut bytes).expect("the system gives random bytes");

@@ -189,6 +189,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             let _ = letters.send(letter);
         }
         let gauges = world.health.gauges(shard);
+        gauges.opened();
         info!(shard = shard.0, commit = claim.commit.0, "Opened the shard.");
         world.health.set(shard, State::Running);
         Ok(Wheel {
@@ -248,6 +249,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         if is_idle {
             self.await_commit().await?;
         }
+        self.gauges.read(&batch.read_to);
         self.gauges.note(&self.books, self.standing.outbox.1 - self.sent_up_to());
         Ok(())
     }
@@ -272,7 +274,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             LogName::Forwarded => self.take_forwarded(at, record)?,
             LogName::Numbers => self.take_number(record)?,
         }
-        self.gauges.records.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.gauges.took(record.log, record.appended_ms);
         Ok(())
     }
 
@@ -406,7 +408,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             headers: sent,
         };
         self.decided_notices().push(notice);
-        self.gauges.forwarded.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.gauges.forwarded();
     }
 
     /// Usage that was parked here turns out to belong to another shard.
@@ -531,6 +533,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
                 let until = *until;
                 self.tick = None;
                 self.decide(until, &Input::Tick);
+                self.gauges.passed(until);
                 self.has_changed = true;
             }
             return Ok(());
@@ -628,8 +631,9 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         let (world, shard) = (self.world.clone(), self.territory.shard);
         let mut numbers = self.standing.numbers;
         for notice in notices {
-            if matches!(notice.topic, Topic::UsageRejected | Topic::BillingRejected) {
-                self.gauges.rejected.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if let Some((_, reason)) = notice.headers.iter().find(|(name, _)| name == publish::REASON_HEADER)
+            {
+                self.gauges.rejected(reason);
             }
             let addressed = numbers.address(notice, shard, &world.to);
             self.decided_notices().push(addressed);

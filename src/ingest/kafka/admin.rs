@@ -93,7 +93,8 @@ impl TopicAdmin {
         Some((topic.name.clone(), Finding::error(line)))
     }
 
-    async fn look(&self, topics: &[Topic]) -> Result<Vec<(Topic, Found)>, String> {
+    /// What is known of the topics, in their order.
+    pub async fn look(&self, topics: &[Topic]) -> Result<Vec<(Topic, Found)>, String> {
         let partitions = self.partitions(topics).await?;
         let mut all = Vec::new();
         for (topic, partitions) in topics.iter().zip(partitions) {

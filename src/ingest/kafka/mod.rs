@@ -15,7 +15,7 @@ pub mod membership;
 pub(crate) mod probe;
 pub mod progress;
 mod reader;
-mod record;
+pub(crate) mod record;
 pub mod settings;
 pub(crate) mod timer;
 

@@ -1,0 +1,6 @@
+//! What people type and look at.
+
+mod desk;
+mod http;
+mod operator;
+mod servers;
