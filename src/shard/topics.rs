@@ -105,6 +105,12 @@ pub struct Rules {
 /// Beside an event's bytes there are its key, its headers and the batch around it.
 const OVERHEAD_BYTES: u32 = 64 << 10;
 
+/// So large a batch the Kafka client makes of small records.
+const OUR_BATCH_BYTES_MAX: u32 = 1_000_000;
+
+/// An invoice with thousands of fees is one record.
+pub const NOTICE_BYTES_MAX: u32 = 16 << 20;
+
 /// What is known of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
@@ -148,6 +154,7 @@ impl Finding {
 /// How a missing topic has to be made. `shards` is how many partitions usage has.
 pub fn recipe(topic: &Topic, rules: &Rules, shards: u32) -> (u32, BTreeMap<&'static str, String>) {
     let bytes = (rules.event_bytes_max + OVERHEAD_BYTES).to_string();
+    let rejected_bytes = (rules.event_bytes_max.max(OUR_BATCH_BYTES_MAX) + OVERHEAD_BYTES).to_string();
     let retention = rules.retention_ms.to_string();
     let append_time = ("message.timestamp.type", "LogAppendTime".to_string());
     let settings = match topic.role {
@@ -161,8 +168,8 @@ pub fn recipe(topic: &Topic, rules: &Rules, shards: u32) -> (u32, BTreeMap<&'sta
             ("delete.retention.ms", retention),
             ("max.message.bytes", bytes),
         ],
-        Role::Rejected => vec![("max.message.bytes", bytes)],
-        Role::Notices => vec![],
+        Role::Rejected => vec![("max.message.bytes", rejected_bytes)],
+        Role::Notices => vec![("max.message.bytes", NOTICE_BYTES_MAX.to_string())],
     };
     (if topic.role == Role::Catalog { 1 } else { shards }, settings.into_iter().collect())
 }
@@ -247,11 +254,7 @@ impl Report<'_> {
             Role::Usage | Role::Log => self.retention(number("retention.ms")),
             _ => {}
         }
-        let bytes = i64::from(self.rules.event_bytes_max);
-        if self.topic.role != Role::Notices && number("max.message.bytes").is_some_and(|max| max < bytes) {
-            let wanted = self.rules.event_bytes_max + OVERHEAD_BYTES;
-            self.error(&format!("takes no record of {bytes} bytes: set max.message.bytes={wanted} or more"));
-        }
+        self.bytes(number("max.message.bytes"));
         if input && text("unclean.leader.election.enable") == "true" {
             self.warning("may lose its tail when a leader fails: set unclean.leader.election.enable=false");
         }
@@ -275,6 +278,18 @@ impl Report<'_> {
                     "forgets records while usage from their time may still be read again: set {name}={wanted} or more"
                 ));
             }
+        }
+    }
+
+    fn bytes(&mut self, taken_max: Option<i64>) {
+        let needed = match self.topic.role {
+            Role::Notices => OUR_BATCH_BYTES_MAX,
+            Role::Rejected => self.rules.event_bytes_max.max(OUR_BATCH_BYTES_MAX),
+            _ => self.rules.event_bytes_max,
+        };
+        if taken_max.is_some_and(|max| max < i64::from(needed)) {
+            let wanted = needed + OVERHEAD_BYTES;
+            self.error(&format!("takes no batch of {needed} bytes: set max.message.bytes={wanted} or more"));
         }
     }
 
@@ -361,7 +376,7 @@ mod tests {
             ),
             (
                 set("p.usage.events", "max.message.bytes", "1000"),
-                "p.usage.events takes no record of 1048576 bytes: set max.message.bytes=1114112 or more",
+                "p.usage.events takes no batch of 1048576 bytes: set max.message.bytes=1114112 or more",
             ),
             (
                 set("p.billing.commands", "retention.ms", "999"),

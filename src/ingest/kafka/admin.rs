@@ -28,29 +28,34 @@ impl TopicAdmin {
 
     /// Creates what is missing, and says what is still wrong with the topics. No finding: they can serve.
     ///
-    /// `Err` means that the brokers don't answer, so nothing is known.
+    /// The usage topic comes first in `topics`: if it is there, it says how many partitions the others get. `Err` means
+    /// that the brokers don't answer, so nothing is known.
     pub async fn prepare(&self, topics: &[Topic], rules: &Rules) -> Result<Vec<Finding>, String> {
-        let found = self.look(topics).await?;
-        let shards = found.iter().find_map(|(_, found)| match found {
-            Found::There { partitions, .. } => Some(*partitions),
-            _ => None,
-        });
-        let usage_is_there = matches!(found.first(), Some((_, Found::There { .. })));
-        let shards = if usage_is_there { shards.unwrap_or(rules.partitions) } else { rules.partitions };
-        let missing: Vec<&Topic> =
-            found.iter().filter(|(_, found)| *found == Found::Missing).map(|(t, _)| t).collect();
-        if missing.is_empty() {
-            return Ok(check(&found, rules));
+        let mut found = self.look(topics).await?;
+        let shards = match found.first() {
+            Some((_, Found::There { partitions, .. })) => *partitions,
+            _ => rules.partitions,
+        };
+        let mut refused = Vec::new();
+        for (topic, _) in found.iter().filter(|(_, found)| *found == Found::Missing) {
+            refused.extend(self.create(topic, rules, shards).await);
         }
-        let mut findings = Vec::new();
-        for topic in &missing {
-            findings.extend(self.create(topic, rules, shards).await);
+        let is_missing = |found: &[(Topic, Found)]| {
+            found.iter().any(|(topic, found)| {
+                *found == Found::Missing && !refused.iter().any(|(other, _)| *other == topic.name)
+            })
+        };
+        // What was just created takes a moment to show up.
+        for _ in 0..50 {
+            if !is_missing(&found) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            found = self.look(topics).await?;
         }
-        let found = self.look_until_there(topics, findings.is_empty()).await?;
-        let named = |found: &Found| *found != Found::Missing || findings.is_empty();
-        let rest: Vec<(Topic, Found)> = found.into_iter().filter(|(_, found)| named(found)).collect();
-        findings.extend(check(&rest, rules));
-        Ok(findings)
+        found.retain(|(topic, _)| !refused.iter().any(|(other, _)| *other == topic.name));
+        let findings = refused.into_iter().map(|(_, finding)| finding);
+        Ok(findings.chain(check(&found, rules)).collect())
     }
 
     /// Says what is wrong with the topics, and changes nothing.
@@ -58,7 +63,7 @@ impl TopicAdmin {
         Ok(check(&self.look(topics).await?, rules))
     }
 
-    async fn create(&self, topic: &Topic, rules: &Rules, shards: u32) -> Option<Finding> {
+    async fn create(&self, topic: &Topic, rules: &Rules, shards: u32) -> Option<(String, Finding)> {
         let (partitions, settings) = recipe(topic, rules, shards);
         let replication = TopicReplication::Fixed(self.replication.map_or(-1, i32::from));
         let mut new = NewTopic::new(&topic.name, partitions as i32, replication);
@@ -72,23 +77,11 @@ impl TopicAdmin {
             },
             Err(error) => error.to_string(),
         };
-        Some(Finding::error(format!(
+        let line = format!(
             "{} is not there, and could not be created ({why}): create it, or allow us to",
             topic.name
-        )))
-    }
-
-    /// Looks until topics that were just created show up everywhere.
-    async fn look_until_there(&self, topics: &[Topic], all: bool) -> Result<Vec<(Topic, Found)>, String> {
-        let mut found = self.look(topics).await?;
-        for _ in 0..50 {
-            if !all || found.iter().all(|(_, found)| *found != Found::Missing) {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            found = self.look(topics).await?;
-        }
-        Ok(found)
+        );
+        Some((topic.name.clone(), Finding::error(line)))
     }
 
     async fn look(&self, topics: &[Topic]) -> Result<Vec<(Topic, Found)>, String> {

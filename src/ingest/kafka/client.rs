@@ -10,7 +10,7 @@ use rdkafka::producer::{NoCustomPartitioner, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 /// A kind of message is passed on once in this time. A broker that is down is reported by every client at every
 /// attempt to reach it, several times a second.
@@ -34,21 +34,19 @@ impl Journal {
 
     pub(crate) fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         let client = self.client;
-        // A producer's setting on a consumer, and the other way round: we hand the same ones to both.
-        if facility == "CONFWARN" || level as i32 >= RDKafkaLogLevel::Info as i32 {
+        // CONFWARN is about a producer's setting on a consumer, or the other way round: we hand the same ones to both.
+        // FAIL and ERROR come a second time, as errors.
+        if matches!(facility, "CONFWARN" | "ERROR" | "FAIL") || level as i32 >= RDKafkaLogLevel::Info as i32 {
             return debug!(client, facility, message, "Kafka client says.");
         }
         let Some(repeats) = self.worth_saying(facility) else {
             return debug!(client, facility, message, "Kafka client says again.");
         };
-        match level {
-            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
-                error!(client, facility, message, repeats, "Kafka client fails.");
-            }
-            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
-                warn!(client, facility, message, repeats, "Kafka client warns.");
-            }
-            _ => info!(client, facility, message, repeats, "Kafka client says."),
+        // Not even a fatal error wakes anybody: a client that has failed is replaced.
+        if level as i32 <= RDKafkaLogLevel::Warning as i32 {
+            warn!(client, facility, message, repeats, "Kafka client warns.");
+        } else {
+            info!(client, facility, message, repeats, "Kafka client says.");
         }
     }
 
@@ -57,7 +55,13 @@ impl Journal {
         // An error that belongs to one partition or message comes a second time where it can be acted on.
         match error.rdkafka_error_code() {
             Some(code) if is_transient(code) => {
-                if let Some(repeats) = self.worth_saying(&code.to_string()) {
+                // What a client may not do, or can't resolve, isn't drowned by what it can't reach.
+                let distinct = matches!(
+                    code,
+                    Code::Authentication | Code::Resolve | Code::SaslAuthenticationFailed | Code::SSL
+                );
+                let kind = if distinct { code.to_string() } else { "unreachable".to_owned() };
+                if let Some(repeats) = self.worth_saying(&kind) {
                     warn!(client, reason, repeats, "Kafka can't be reached.");
                 }
             }

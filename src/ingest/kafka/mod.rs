@@ -7,14 +7,15 @@
 
 pub mod admin;
 mod catalog;
-mod client;
+pub(crate) mod client;
 mod feed;
 mod inbox;
-mod probe;
+pub mod membership;
+pub(crate) mod probe;
 mod reader;
 mod record;
 pub mod settings;
-mod timer;
+pub(crate) mod timer;
 
 pub use feed::{KafkaFeed, KafkaLog};
 pub use settings::{Arrival, GroupProtocol, KafkaSettings};

@@ -88,7 +88,9 @@ impl Probe {
             .set("isolation.level", level)
             .set("enable.partition.eof", "true")
             .set("fetch.wait.max.ms", settings.fetch_wait_ms.min(10).to_string())
-            .set("queued.max.messages.kbytes", "16384");
+            // Of a partition it wants to see a few records. A batch always comes whole.
+            .set("fetch.message.max.bytes", "16384")
+            .set("queued.min.messages", "1");
         let consumer: Arc<BaseConsumer<Plain>> = Arc::new(config.create_with_context(Plain::new(role))?);
         let limit = Duration::from_millis(settings.ends_ms_max);
         let (bounds, bounds_asks) = mpsc::channel();
