@@ -1,5 +1,7 @@
 //! The world is told: the port [`NoticeLog`], and what promises to be behind it.
 
+pub mod kafka;
+
 use crate::persist::ShardId;
 use std::fmt;
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! The Kafka side against a real broker, whose address is in `KAFKA_BROKERS`, and against the embedded one.
 
 mod membership;
+mod notices;
+mod outage;
 mod reading;
 mod topics;
 mod wire;
