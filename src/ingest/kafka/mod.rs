@@ -8,6 +8,7 @@
 pub mod admin;
 mod catalog;
 pub(crate) mod client;
+pub mod embedded;
 mod feed;
 mod inbox;
 pub mod membership;

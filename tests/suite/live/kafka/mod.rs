@@ -1,5 +1,6 @@
 //! The Kafka side against a real broker, whose address is in `KAFKA_BROKERS`, and against the embedded one.
 
+mod embedded;
 mod membership;
 mod notices;
 mod outage;
