@@ -292,6 +292,8 @@ impl Reader {
             })
         });
         let suspects: Vec<Suspect> = suspects.collect();
+        // The client passes over what it can't read: nobody gets what comes behind it until it is known whose it is.
+        suspects.iter().for_each(|suspect| suspect.inbox.freeze());
         let (latest, stable) = (self.latest.clone(), self.stable.clone());
         let error = error.clone();
         thread::Builder::new()
@@ -325,7 +327,7 @@ fn examine(latest: &Probe, stable: &Probe, suspects: &[Suspect], error: &KafkaEr
             None if !found => {
                 suspect.inbox.fail(LogError::Unavailable(format!("one of the logs: {trouble}")))
             }
-            None => {}
+            None => suspect.inbox.thaw(),
         }
     }
 }
