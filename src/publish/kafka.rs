@@ -137,7 +137,7 @@ impl NoticeLog for KafkaNotices {
 struct Press {
     config: ClientConfig,
     producer: BaseProducer<Reporting>,
-    reports: mpsc::Receiver<(usize, Result<(), Code>)>,
+    reports: Reports,
     /// What is being sent, in the order in which it came.
     works: BTreeMap<u64, Work>,
     next_work: u64,

@@ -101,7 +101,7 @@ impl UsageLog for KafkaLog {
             stable: self.stable.clone(),
             epoch,
             gap: None,
-            patience: PerLog::from_fn(|_| PATIENCE),
+            patience: PerLog::from_fn(|_| PATIENCE_AT_FIRST),
             looked_at: PerLog::from_fn(|_| epoch),
         })
     }
@@ -126,8 +126,11 @@ pub struct KafkaFeed {
 
 type Looking = Pin<Box<dyn Future<Output = Option<(LogName, Offset)>> + Send>>;
 
-/// At first; it doubles each time nothing comes of it.
-const PATIENCE: Duration = Duration::from_millis(20);
+/// It takes a while until the first records are fetched.
+const PATIENCE_AT_FIRST: Duration = Duration::from_millis(250);
+
+/// Later; it doubles each time nothing comes of it.
+const PATIENCE: Duration = Duration::from_millis(50);
 const PATIENCE_MAX: Duration = Duration::from_secs(1);
 
 /// So much of the catalog a shard takes at a time. What it holds is kept in memory for it.

@@ -15,6 +15,10 @@ pub(crate) struct Inbox {
 #[derive(Default)]
 struct Held {
     arrived: VecDeque<Run>,
+    /// What came while the inbox was frozen.
+    frozen: VecDeque<Run>,
+    /// How many have frozen it and haven't thawed it yet.
+    freezes: usize,
     /// What was put in and hasn't been given back, by log.
     bytes: PerLog<usize>,
     paused: PerLog<bool>,
@@ -34,7 +38,7 @@ impl Inbox {
         let mut held = self.held();
         held.bytes[log] += run.weight_bytes();
         held.bytes_max = bytes_max;
-        held.arrived.push_back(run);
+        if held.freezes > 0 { held.frozen.push_back(run) } else { held.arrived.push_back(run) }
         let pause = held.bytes[log] > bytes_max && !held.paused[log];
         held.paused[log] |= pause;
         drop(held);
@@ -59,6 +63,23 @@ impl Inbox {
         let resume = held.paused[log] && held.bytes[log] < held.bytes_max / 2;
         held.paused[log] &= !resume;
         resume
+    }
+
+    /// Holds back what comes from now on: there may be something missing before it.
+    pub(crate) fn freeze(&self) {
+        self.held().freezes += 1;
+    }
+
+    /// Takes a freeze back: nothing is missing.
+    pub(crate) fn thaw(&self) {
+        let mut held = self.held();
+        held.freezes -= 1;
+        if held.freezes == 0 {
+            let frozen = std::mem::take(&mut held.frozen);
+            held.arrived.extend(frozen);
+            drop(held);
+            self.bell.notify_one();
+        }
     }
 
     /// Nothing more comes: the next [`Inbox::take`] gives the error. The first one counts.

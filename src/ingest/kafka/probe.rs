@@ -79,16 +79,18 @@ const LOST: &str = "the thread that asks the brokers has ended";
 
 impl Probe {
     pub(crate) fn start(settings: &KafkaSettings, isolation: Isolation) -> KafkaResult<Probe> {
-        let (role, level) = match isolation {
-            Isolation::Uncommitted => ("ends", "read_uncommitted"),
-            Isolation::Committed => ("stable", "read_committed"),
+        // The tails of many partitions are wanted at once, a record behind a gap alone. A batch always comes whole.
+        let (role, level, fetch_bytes) = match isolation {
+            Isolation::Uncommitted => ("ends", "read_uncommitted", "1048576"),
+            Isolation::Committed => ("stable", "read_committed", "16384"),
         };
         let mut config = settings.consumer(role);
         config
             .set("isolation.level", level)
             .set("enable.partition.eof", "true")
             .set("fetch.wait.max.ms", settings.fetch_wait_ms.min(10).to_string())
-            .set("queued.max.messages.kbytes", "16384");
+            .set("fetch.message.max.bytes", fetch_bytes)
+            .set("queued.min.messages", "1000");
         let consumer: Arc<BaseConsumer<Plain>> = Arc::new(config.create_with_context(Plain::new(role))?);
         let limit = Duration::from_millis(settings.ends_ms_max);
         let (bounds, bounds_asks) = mpsc::channel();
@@ -345,16 +347,19 @@ impl Scanner {
         }
         let deadline = now() + self.limit;
         let (mut heard, mut ended) = (now(), false);
-        while round.iter().any(|one| !one.done) && now() < deadline && !(ended && since(heard) > LULL) {
+        let mut by_partition: HashMap<i32, Vec<usize>> = HashMap::new();
+        for (n, reading) in round.iter().enumerate() {
+            by_partition.entry(reading.ask.stretch.place.partition as i32).or_default().push(n);
+        }
+        let mut open_count = round.iter().filter(|one| !one.done).count();
+        while open_count > 0 && now() < deadline && !(ended && since(heard) > LULL) {
             match self.consumer.poll(Duration::from_millis(5)) {
                 Some(Ok(message)) => {
                     heard = now();
-                    let place = |one: &&mut Reading| {
-                        let place = &one.ask.stretch.place;
-                        place.partition as i32 == message.partition() && &*place.topic == message.topic()
-                    };
-                    if let Some(reading) = round.iter_mut().find(place) {
-                        reading.take(&message);
+                    let candidates = by_partition.get(&message.partition()).map_or(&[][..], Vec::as_slice);
+                    let named = |n: &&usize| *round[**n].ask.stretch.place.topic == *message.topic();
+                    if let Some(n) = candidates.iter().find(named).copied() {
+                        open_count -= usize::from(round[n].take(&message));
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => ended = true,
@@ -388,7 +393,7 @@ impl Scanner {
                 return Err(Trouble::Unavailable("the broker did not answer".into()));
             }
             match self.consumer.poll(Duration::from_millis(20)) {
-                Some(Ok(message)) => reading.take(&message),
+                Some(Ok(message)) => drop(reading.take(&message)),
                 Some(Err(KafkaError::PartitionEOF(_))) => reading.done = true,
                 Some(Err(error)) if error.rdkafka_error_code().is_some_and(super::client::is_transient) => {}
                 Some(Err(error)) => return Err(Trouble::of(&error)),
@@ -425,10 +430,11 @@ impl Reading {
         Reading { ask, scanned: Scanned { arena: Arena::default(), beyond: None }, done }
     }
 
-    fn take(&mut self, message: &rdkafka::message::BorrowedMessage<'_>) {
+    /// `true` if this was the record it waited for.
+    fn take(&mut self, message: &rdkafka::message::BorrowedMessage<'_>) -> bool {
         let offset = message.offset() as u64;
         if self.done || offset < self.ask.stretch.from {
-            return;
+            return false;
         }
         if offset < self.ask.stretch.to {
             record::push(&mut self.scanned.arena, message, record::stamp(message));
@@ -436,6 +442,7 @@ impl Reading {
             self.scanned.beyond = Some(offset);
         }
         self.done = offset + 1 >= self.ask.stretch.to;
+        self.done
     }
 
     fn finish(self) {

@@ -36,6 +36,7 @@ pub(crate) struct Reader {
     clock: Clock,
     arrival: Arrival,
     bytes_max: usize,
+    usage_headers: bool,
     slots: Vec<Option<Slot>>,
     open_count: usize,
     /// Arenas that something is in.
@@ -87,6 +88,7 @@ impl Reader {
             clock,
             arrival: settings.arrival,
             bytes_max: settings.read_ahead_bytes_max,
+            usage_headers: settings.usage_headers,
             slots: Vec::new(),
             open_count: 0,
             dirty: Vec::new(),
@@ -174,7 +176,11 @@ impl Reader {
             self.dirty.push((shard, log));
         }
         let stamp = arrival_stamp(message, self.arrival, &self.clock, &mut self.newest_ms);
-        record::push(&mut stream.arena, message, stamp);
+        if self.usage_headers || log != LogName::Usage {
+            record::push(&mut stream.arena, message, stamp);
+        } else {
+            record::push_bare(&mut stream.arena, message, stamp);
+        }
         if stream.arena.bytes() >= ARENA_BYTES {
             self.flush(shard, log);
         }
@@ -286,6 +292,8 @@ impl Reader {
             })
         });
         let suspects: Vec<Suspect> = suspects.collect();
+        // The client passes over what it can't read: nobody gets what comes behind it until it is known whose it is.
+        suspects.iter().for_each(|suspect| suspect.inbox.freeze());
         let (latest, stable) = (self.latest.clone(), self.stable.clone());
         let error = error.clone();
         thread::Builder::new()
@@ -319,7 +327,7 @@ fn examine(latest: &Probe, stable: &Probe, suspects: &[Suspect], error: &KafkaEr
             None if !found => {
                 suspect.inbox.fail(LogError::Unavailable(format!("one of the logs: {trouble}")))
             }
-            None => {}
+            None => suspect.inbox.thaw(),
         }
     }
 }

@@ -7,6 +7,11 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
+/// Copies a message into an arena, without its headers.
+pub(crate) fn push_bare(arena: &mut Arena, message: &BorrowedMessage<'_>, stamp: Stamp) {
+    arena.push(Offset(message.offset() as u64), stamp, message.key(), message.payload(), []);
+}
+
 /// Copies a message into an arena.
 ///
 /// A header whose name is no UTF-8 is left out: the client's crate panics on it, and whoever writes to a topic can put

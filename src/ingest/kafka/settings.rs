@@ -24,6 +24,9 @@ pub struct KafkaSettings {
     /// Of topics that have to be made; `None` leaves it to the brokers.
     pub replication: Option<u16>,
     pub arrival: Arrival,
+    /// Whether headers of usage are wanted. The client allocates for each record that it is asked for them, even where
+    /// there are none.
+    pub usage_headers: bool,
     /// How long a broker may keep a fetch waiting that finds nothing. A newly opened or resumed log waits as long.
     pub fetch_wait_ms: u32,
     /// What all open shards together may have read and not yet taken. The client's own queue comes on top of it.
@@ -47,6 +50,7 @@ impl Default for KafkaSettings {
             partitions: 8,
             replication: None,
             arrival: Arrival::default(),
+            usage_headers: true,
             fetch_wait_ms: 50,
             read_ahead_bytes_max: 256 << 20,
             catalog_window_bytes_max: 64 << 20,
@@ -212,6 +216,7 @@ impl fmt::Debug for KafkaSettings {
             .field("partitions", &self.partitions)
             .field("replication", &self.replication)
             .field("arrival", &self.arrival)
+            .field("usage_headers", &self.usage_headers)
             .field("fetch_wait_ms", &self.fetch_wait_ms)
             .field("read_ahead_bytes_max", &self.read_ahead_bytes_max)
             .field("catalog_window_bytes_max", &self.catalog_window_bytes_max)

@@ -1,6 +1,11 @@
 //! The Kafka side against a real broker, whose address is in `KAFKA_BROKERS`, and against the embedded one.
 
+mod embedded;
+mod membership;
+mod notices;
+mod outage;
 mod reading;
+mod topics;
 mod wire;
 
 use graceline::ingest::kafka::admin::TopicAdmin;
@@ -9,6 +14,8 @@ use graceline::ingest::log::{Batch, Feed, Limits, LogError, LogName, Offset, Per
 use graceline::persist::ShardId;
 use graceline::shard::topics::{Rules, TopicNames};
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use std::hash::{BuildHasher, RandomState};
@@ -20,7 +27,7 @@ use tokio::sync::{RwLock, RwLockReadGuard};
 static BROKER: RwLock<()> = RwLock::const_new(());
 
 /// Longer than anything takes on a busy machine, so that only what never happens fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 const LIMITS: Limits =
     Limits { records_max: 10_000, bytes_max: 64 << 20, wait_max: Duration::from_millis(100) };
@@ -35,11 +42,13 @@ fn rules(partitions: u32) -> Rules {
 struct Desk {
     settings: KafkaSettings,
     names: TopicNames,
-    _broker: RwLockReadGuard<'static, ()>,
+    broker: Option<RwLockReadGuard<'static, ()>>,
 }
 
 /// Settings under which no other test has any topic or group.
 fn settings() -> KafkaSettings {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
     let brokers = std::env::var("KAFKA_BROKERS")
         .expect("KAFKA_BROKERS names the broker to test against: eval \"$(dev/services up kafka)\"");
     let prefix = format!("t{:x}.", RandomState::new().hash_one(0));
@@ -53,7 +62,24 @@ async fn desk(partitions: u32) -> Desk {
     let admin = TopicAdmin::new(&settings).expect("settings are sound");
     let findings = admin.prepare(&names.all(), &rules(partitions)).await.expect("the broker answers");
     assert_eq!(findings, [], "topics that we make can serve");
-    Desk { settings, names, _broker: broker }
+    Desk { settings, names, broker: Some(broker) }
+}
+
+impl Drop for Desk {
+    /// Takes the topics away again: a broker that is killed looks at every partition when it starts.
+    fn drop(&mut self) {
+        let (brokers, names) = (self.settings.brokers.clone(), self.names.all());
+        let delete = async move {
+            let mut config = ClientConfig::new();
+            let admin: AdminClient<DefaultClientContext> =
+                config.set("bootstrap.servers", brokers).create().expect("settings are sound");
+            let names: Vec<&str> = names.iter().map(|topic| topic.name.as_str()).collect();
+            let _ = admin.delete_topics(&names, &AdminOptions::new()).await;
+        };
+        let runtime =
+            || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let _ = std::thread::spawn(move || runtime().block_on(delete)).join();
+    }
 }
 
 /// A clock for logs that keep append times.
@@ -176,5 +202,14 @@ fn from(offsets: &[(LogName, u64)]) -> PerLog<Option<Offset>> {
 }
 
 async fn open(log: &KafkaLog, shard: u32, offsets: &[(LogName, u64)]) -> KafkaFeed {
-    in_time("a shard to open", log.open(ShardId(shard), from(offsets))).await.expect("the shard can be read")
+    let opening = async {
+        loop {
+            match log.open(ShardId(shard), from(offsets)).await {
+                // A broker that has just come back doesn't know yet what it leads.
+                Err(LogError::Unavailable(_)) => tokio::task::yield_now().await,
+                outcome => return outcome.expect("the shard can be read"),
+            }
+        }
+    };
+    in_time("a shard to open", opening).await
 }

@@ -1,7 +1,6 @@
 use super::*;
 use LogName::{Catalog, Commands, Forwarded, Numbers, Usage};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::admin::{NewTopic, TopicReplication};
 use rdkafka::producer::Producer;
 use rdkafka::{Offset as At, TopicPartitionList};
 
