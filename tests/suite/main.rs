@@ -1,7 +1,1 @@
-//! Everything that is tested from outside the code, in one binary.
-
 mod chaos;
-mod contract;
-mod kept;
-mod live;
-mod tidy;
