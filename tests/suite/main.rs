@@ -1,5 +1,6 @@
 //! Everything that is tested from outside the code, in one binary.
 
+mod chaos;
 mod console;
 mod contract;
 mod kept;

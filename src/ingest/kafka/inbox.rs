@@ -38,7 +38,11 @@ impl Inbox {
         let mut held = self.held();
         held.bytes[log] += run.weight_bytes();
         held.bytes_max = bytes_max;
-        if held.freezes > 0 { held.frozen.push_back(run) } else { held.arrived.push_back(run) }
+        if held.freezes > 0 {
+            held.frozen.push_back(run)
+        } else {
+            held.arrived.push_back(run)
+        }
         let pause = held.bytes[log] > bytes_max && !held.paused[log];
         held.paused[log] |= pause;
         drop(held);

@@ -1,0 +1,91 @@
+//! A broker and a store of the run's own, which it may kill.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Server {
+    Kafka,
+    Redis,
+}
+
+impl Server {
+    fn name(self) -> &'static str {
+        match self {
+            Server::Kafka => "kafka",
+            Server::Redis => "redis",
+        }
+    }
+}
+
+/// Both, started by `dev/services` in a folder of their own.
+pub(super) struct Servers {
+    dir: PathBuf,
+    pub(super) brokers: String,
+    pub(super) redis: String,
+}
+
+impl Servers {
+    /// Starts both, empty.
+    pub(super) fn start(name: &str) -> Servers {
+        let dir = root().join("target/services").join(format!("chaos-{name}"));
+        services(&dir, &["down", "--wipe"]);
+        let said = services(&dir, &["up"]);
+        let address = |variable: &str| {
+            let line = said.lines().find_map(|line| line.strip_prefix("export ")?.strip_prefix(variable));
+            let value = line.unwrap_or_else(|| panic!("dev/services says no {variable}: {said}"));
+            value.trim_start_matches('=').to_owned()
+        };
+        Servers { brokers: address("KAFKA_BROKERS"), redis: address("REDIS_URL"), dir }
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// kill -9
+    pub(super) fn kill(&self, server: Server) {
+        services(&self.dir, &["kill", server.name()]);
+    }
+
+    pub(super) fn start_again(&self, server: Server) {
+        services(&self.dir, &["start", server.name()]);
+    }
+
+    /// Cuts bytes off the end of the store's append-only file, as a loss of power does. The store must be down.
+    pub(super) fn cut_tail(&self, bytes_max: u64) -> u64 {
+        let entries = fs::read_dir(self.dir.join("redis/appendonlydir")).expect("the store has its files");
+        let paths = entries.map(|entry| entry.expect("a folder can be read").path());
+        let last = paths
+            .filter(|path| path.to_string_lossy().ends_with(".incr.aof"))
+            .max_by_key(|path| fs::metadata(path).and_then(|about| about.modified()).ok())
+            .expect("the store appends to a file");
+        let file = fs::File::options().write(true).open(&last).expect("the file can be cut");
+        let length = file.metadata().expect("a file has a length").len();
+        let cut = bytes_max.min(length / 2);
+        file.set_len(length - cut).expect("the file can be cut");
+        cut
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        // What a failed run leaves behind is wanted for looking at.
+        let arguments: &[&str] = if std::thread::panicking() { &["down"] } else { &["down", "--wipe"] };
+        services(&self.dir, arguments);
+    }
+}
+
+pub(super) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn services(dir: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new(root().join("dev/services"));
+    command.args(arguments).env("SERVICES_DIR", dir).env_remove("KAFKA_BROKERS").env_remove("REDIS_URL");
+    let output = command.stdin(Stdio::null()).output().expect("dev/services can be run");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "dev/services {arguments:?}: {errors}");
+    String::from_utf8(output.stdout).expect("addresses are text")
+}
