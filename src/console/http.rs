@@ -96,7 +96,7 @@ async fn readyz(Shared(health): Shared<Arc<Health>>) -> impl IntoResponse {
     let mut out = Vec::new();
     let mut object = Object::open(&mut out);
     object.flag("ready", is_ready);
-    object.optional("waits_for", waits_for.as_deref(), |out, what| push_text(out, what));
+    object.optional("waits_for", waits_for.as_deref(), push_text);
     let list = object.member("shards");
     list.push(b'[');
     for (place, (shard, state)) in shards.iter().enumerate() {

@@ -229,7 +229,7 @@ impl Run {
         let mut types: BTreeMap<&str, usize> = BTreeMap::new();
         run.webhooks.values().for_each(|webhook| *types.entry(&webhook.topic).or_default() += 1);
         self.say(format!("{types:?}"));
-        for (_, instance) in self.instances.iter().enumerate() {
+        for instance in self.instances.iter() {
             for word in [" ERROR ", "panicked", "stands still"] {
                 if instance.said(word) > 0 {
                     faults.push(format!("{} says {word:?}: see {}", instance.name, instance.log().display()));

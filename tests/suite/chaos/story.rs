@@ -183,10 +183,10 @@ pub(super) fn customer(number: usize, zone: Tz, edition: u64) -> (String, Value)
     let entity = ["acme", "brio"][number % 2];
     let mut value = json!({"kind": "customer", "external_id": id, "name": format!("{id} ({edition})"),
         "billing_entity_code": entity, "currency": "EUR", "timezone": zone.name()});
-    if number % 5 == 0 {
+    if number.is_multiple_of(5) {
         value["invoice_grace_period"] = json!("PT5S");
     }
-    if number % 7 == 0 {
+    if number.is_multiple_of(7) {
         value["collection_method"] = json!("charge_automatically");
     }
     (format!("customer/{id}"), value)

@@ -143,7 +143,7 @@ impl Desk {
         record.key = key;
         record.headers =
             Some(headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| {
-                all.insert(Header { key, value: Some(value) })
+                all.insert(Header { key, value: Some(*value) })
             }));
         producer.send(record).expect("there is room");
         producer.flush(PATIENCE).expect("the broker takes it");
