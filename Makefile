@@ -48,17 +48,13 @@ chaos: ## kill -9 on processors, Kafka and Redis, for MINUTES=5
 	CHAOS_MINUTES=$(MINUTES) $(CARGO) test --release --locked --features tls --test suite chaos -- --nocapture
 endif
 
-ifneq ($(wildcard benches/core.rs),)
 TARGETS += bench-core
-bench-core: ## decisions a second, without servers
+bench-core: ## what decoding and deciding an event costs, without servers
 	$(CARGO) bench --locked --bench core
-endif
 
-ifneq ($(wildcard benches/run),)
 TARGETS += bench
-bench: ## events a second through a real Kafka and a real Redis
-	benches/run
-endif
+bench: ## events a second on a real Kafka and a real Redis, beside what people use instead; QUICK=1: 5 minutes
+	bench/run
 
 ifneq ($(wildcard fuzz/run),)
 TARGETS += fuzz

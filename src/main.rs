@@ -16,6 +16,9 @@ use graceline::persist::redis::RedisStore;
 use graceline::shard::health::Health;
 use graceline::telemetry;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(name = "graceline", version, about = "A stream processor for usage-based billing")]
 struct Arguments {

@@ -1,61 +1,108 @@
 //! Exact fractions: what stands between a metered value and the one rounding to the minor unit.
 
+use std::cmp::Ordering;
+
 use num_bigint::BigInt;
 use num_integer::Integer;
 use num_rational::Ratio;
-use num_traits::{One, Signed, ToPrimitive, Zero};
+use num_traits::{CheckedAdd, CheckedDiv, CheckedMul, CheckedSub, Signed, ToPrimitive, Zero};
 
 use super::period::Share;
 use super::quantity::{Quantity, write_decimal};
 
 /// A rational number of any size.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Exact(Ratio<BigInt>);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exact(Number);
+
+/// What fits 128 bits is held in them, and only what doesn't isn't: equal numbers look alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Number {
+    Small(Ratio<i128>),
+    Big(Ratio<BigInt>),
+}
+
+use Number::{Big, Small};
 
 impl Exact {
     pub fn zero() -> Exact {
-        Exact(Ratio::zero())
+        Exact::whole(0)
     }
 
     pub fn whole(number: i128) -> Exact {
-        Exact(Ratio::from_integer(BigInt::from(number)))
+        match number {
+            i128::MIN => Exact::of(Ratio::from_integer(BigInt::from(number))),
+            _ => Exact(Small(Ratio::from_integer(number))),
+        }
     }
 
     pub fn fraction(part: BigInt, whole: BigInt) -> Exact {
-        Exact(Ratio::new(part, whole))
+        Exact::of(Ratio::new(part, whole))
     }
 
     pub fn of_share(share: Share) -> Exact {
-        Exact::fraction(BigInt::from(share.part), BigInt::from(share.whole))
+        Exact(Small(Ratio::new(share.part.into(), share.whole.into())))
+    }
+
+    fn of(ratio: Ratio<BigInt>) -> Exact {
+        match (fitting(ratio.numer()), fitting(ratio.denom())) {
+            (Some(part), Some(whole)) => Exact(Small(Ratio::new_raw(part, whole))),
+            _ => Exact(Big(ratio)),
+        }
+    }
+
+    fn big(&self) -> Ratio<BigInt> {
+        match &self.0 {
+            Small(ratio) => Ratio::new_raw(BigInt::from(*ratio.numer()), BigInt::from(*ratio.denom())),
+            Big(ratio) => ratio.clone(),
+        }
+    }
+
+    /// Reckons in 128 bits where that goes.
+    fn with(
+        &self,
+        other: &Exact,
+        small: impl Fn(&Ratio<i128>, &Ratio<i128>) -> Option<Ratio<i128>>,
+        big: impl Fn(Ratio<BigInt>, Ratio<BigInt>) -> Ratio<BigInt>,
+    ) -> Exact {
+        if let (Small(one), Small(two)) = (&self.0, &other.0)
+            && let Some(found) = small(one, two)
+            && *found.numer() != i128::MIN
+        {
+            return Exact(Small(found));
+        }
+        Exact::of(big(self.big(), other.big()))
     }
 
     pub fn is_negative(&self) -> bool {
-        self.0.is_negative()
+        match &self.0 {
+            Small(ratio) => ratio.is_negative(),
+            Big(ratio) => ratio.is_negative(),
+        }
     }
 
     pub fn is_zero(&self) -> bool {
-        self.0.is_zero()
+        matches!(&self.0, Small(ratio) if ratio.is_zero())
     }
 
     pub fn plus(&self, other: &Exact) -> Exact {
-        Exact(&self.0 + &other.0)
+        self.with(other, |one, two| one.checked_add(two), |one, two| one + two)
     }
 
     pub fn minus(&self, other: &Exact) -> Exact {
-        Exact(&self.0 - &other.0)
+        self.with(other, |one, two| one.checked_sub(two), |one, two| one - two)
     }
 
     pub fn times(&self, other: &Exact) -> Exact {
-        Exact(&self.0 * &other.0)
+        self.with(other, |one, two| one.checked_mul(two), |one, two| one * two)
     }
 
     pub fn divided_by(&self, other: &Exact) -> Exact {
-        Exact(&self.0 / &other.0)
+        self.with(other, |one, two| one.checked_div(two), |one, two| one / two)
     }
 
     /// The next whole number that isn't below this one.
     pub fn ceiling(&self) -> Exact {
-        Exact(self.0.ceil())
+        Exact::of(self.big().ceil())
     }
 
     pub fn at_least_zero(self) -> Exact {
@@ -64,19 +111,28 @@ impl Exact {
 
     /// The next whole number that isn't above this one.
     pub fn floor(&self) -> Exact {
-        Exact(self.0.floor())
+        Exact::of(self.big().floor())
     }
 
     /// Moves the point: times ten to that power.
     pub fn shifted(&self, digits: i32) -> Exact {
-        let power = BigInt::from(10u8).pow(digits.unsigned_abs());
-        Exact(if digits >= 0 { &self.0 * power } else { &self.0 / power })
+        let power = match 10i128.checked_pow(digits.unsigned_abs()) {
+            Some(power) => Exact::whole(power),
+            None => Exact::of(Ratio::from_integer(BigInt::from(10u8).pow(digits.unsigned_abs()))),
+        };
+        if digits >= 0 { self.times(&power) } else { self.divided_by(&power) }
     }
 
     /// The nearest whole number, half away from zero (R5). What doesn't fit 128 bits stays at their end.
     pub fn rounded(&self) -> i128 {
-        let doubled = self.0.numer().abs() * 2u8 + self.0.denom();
-        let magnitude = doubled.div_floor(&(self.0.denom() * 2u8));
+        if let Small(ratio) = &self.0
+            && let Some(whole) = rounded_small(*ratio.numer(), *ratio.denom())
+        {
+            return whole;
+        }
+        let ratio = self.big();
+        let doubled = ratio.numer().abs() * 2u8 + ratio.denom();
+        let magnitude = doubled.div_floor(&(ratio.denom() * 2u8));
         let limit = if self.is_negative() { i128::MIN } else { i128::MAX };
         let whole = if self.is_negative() { -magnitude } else { magnitude };
         whole.to_i128().unwrap_or(limit)
@@ -84,20 +140,45 @@ impl Exact {
 
     /// Appends the number as a decimal, rounded to twelve places for display (R3).
     pub fn write_to(&self, out: &mut Vec<u8>) {
-        let scaled = self.shifted(Quantity::FRACTION_DIGITS as i32);
-        match scaled.0.is_integer().then(|| scaled.0.to_integer().to_i128()).flatten() {
-            Some(whole) => write_decimal(out, whole),
-            None => write_decimal(out, scaled.rounded()),
-        }
+        write_decimal(out, self.shifted(Quantity::FRACTION_DIGITS as i32).rounded());
     }
 
     /// Numerator and denominator as text, to be kept.
     pub fn to_text(&self) -> String {
-        self.0.to_string()
+        match &self.0 {
+            Small(ratio) => ratio.to_string(),
+            Big(ratio) => ratio.to_string(),
+        }
     }
 
     pub fn from_text(text: &str) -> Option<Exact> {
-        text.parse().ok().map(Exact)
+        text.parse().ok().map(Exact::of)
+    }
+}
+
+/// The smallest number is left out: its magnitude doesn't fit.
+fn fitting(number: &BigInt) -> Option<i128> {
+    number.to_i128().filter(|number| *number != i128::MIN)
+}
+
+fn rounded_small(part: i128, whole: i128) -> Option<i128> {
+    let doubled = part.checked_abs()?.checked_mul(2)?.checked_add(whole)?;
+    let magnitude = doubled / whole.checked_mul(2)?;
+    Some(if part < 0 { -magnitude } else { magnitude })
+}
+
+impl PartialOrd for Exact {
+    fn partial_cmp(&self, other: &Exact) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Exact {
+    fn cmp(&self, other: &Exact) -> Ordering {
+        match (&self.0, &other.0) {
+            (Small(one), Small(two)) => one.cmp(two),
+            _ => self.big().cmp(&other.big()),
+        }
     }
 }
 
@@ -108,10 +189,11 @@ pub fn add_up(amounts: impl IntoIterator<Item = i128>) -> i128 {
 
 impl From<Quantity> for Exact {
     fn from(quantity: Quantity) -> Exact {
-        if quantity.0 % Quantity::ONE.0 == 0 {
-            return Exact::whole(quantity.0 / Quantity::ONE.0);
+        match quantity.0 {
+            // Its magnitude doesn't fit.
+            i128::MIN => Exact::fraction(BigInt::from(quantity.0), BigInt::from(Quantity::ONE.0)),
+            number => Exact(Small(Ratio::new(number, Quantity::ONE.0))),
         }
-        Exact(Ratio::new(BigInt::from(quantity.0), BigInt::from(Quantity::ONE.0)))
     }
 }
 
@@ -123,7 +205,7 @@ impl Default for Exact {
 
 /// A percentage as a fraction of one.
 pub fn percent(rate: &Exact) -> Exact {
-    Exact(&rate.0 / (BigInt::one() * 100u8))
+    rate.divided_by(&Exact::whole(100))
 }
 
 #[cfg(test)]
@@ -140,6 +222,22 @@ mod tests {
             [of(5, 2), of(-5, 2), of(49, 20), of(-7, 3), of(0, 1)].map(|n| n.rounded()),
             [3, -3, 2, -2, 0]
         );
+    }
+
+    #[test]
+    fn what_outgrows_128_bits_goes_on_exactly() {
+        let huge = Exact::whole(i128::MAX);
+        let square = huge.times(&huge);
+        assert_eq!(square.divided_by(&huge), huge);
+        assert_eq!(square.minus(&square), Exact::zero());
+        assert_eq!(square.rounded(), i128::MAX);
+        assert_eq!(Exact::zero().minus(&square).rounded(), i128::MIN);
+        assert!(square > huge && Exact::zero().minus(&square) < huge);
+        assert_eq!(Exact::from_text(&square.to_text()), Some(square));
+        let lowest = Exact::whole(-i128::MAX).minus(&Exact::whole(1));
+        assert_eq!(lowest.rounded(), i128::MIN);
+        assert_eq!(lowest.plus(&Exact::whole(1)), Exact::whole(-i128::MAX));
+        assert!(Exact::from(Quantity(i128::MIN)).times(&Exact::whole(2)).is_negative());
     }
 
     #[test]
