@@ -234,7 +234,10 @@ impl Reader {
     fn unassign(&mut self, shard: u32) {
         self.open_count -= 1;
         let list = self.list(shard, OWN_LOGS, |_| Offset::Invalid);
-        if let Err(error) = list.and_then(|list| self.consumer.incremental_unassign(&list)) {
+        // A pause outlives the assignment: a log that is still paused wouldn't be read when its shard is opened again.
+        let unassign =
+            |list| self.consumer.resume(&list).and_then(|()| self.consumer.incremental_unassign(&list));
+        if let Err(error) = list.and_then(unassign) {
             warn!(shard, %error, "Could not stop reading shard.");
         }
     }

@@ -44,6 +44,30 @@ async fn opening_again_and_again_neither_skips_nor_repeats() {
     }
 }
 
+/// The client remembers that a log was paused, even when it isn't reading it any more.
+#[tokio::test]
+async fn a_log_that_was_paused_is_read_on_when_its_shard_is_opened_again() {
+    let mut desk = desk(1).await;
+    desk.settings.read_ahead_bytes_max = 1;
+    desk.writer().numbers(&desk.names.usage, 0, 0..100_000).await;
+    let log = desk.log();
+    let mut feed = open(&log, 0, &[(Usage, 0)]).await;
+    in_time("a batch", feed.next(LIMITS)).await.expect("the log can be read");
+    // More than may be read ahead comes meanwhile.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(feed);
+    let mut feed = open(&log, 0, &[(Usage, 50_000)]).await;
+    let (mut at, begun) = (50_000, tokio::time::Instant::now());
+    while at < 100_000 {
+        assert!(begun.elapsed() < PATIENCE, "nothing comes behind {at}");
+        let batch = in_time("a batch", feed.next(LIMITS)).await.expect("the log can be read");
+        for (_, offset, value) in seen(&batch) {
+            assert_eq!((offset, value), (at, at.to_string()));
+            at += 1;
+        }
+    }
+}
+
 #[tokio::test]
 async fn five_logs_come_in_the_order_of_their_append_times() {
     let desk = desk(1).await;
