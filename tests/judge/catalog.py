@@ -211,9 +211,10 @@ def check_subscription(books, record):
         keep(known.customer_id, record.customer_id, "/external_customer_id")
         keep(known.started_at, known.started_at if record.started_at is None else record.started_at, "/started_at")
         keep(known.billing_time, record.billing_time, "/billing_time")
+    missing = books.catalog.missing(record)
     plan = books.catalog.find("plan", record.plan_code)
     customer = books.catalog.find("customer", record.customer_id)
-    if plan and customer:
+    if not missing:
         check_currency(plan, customer, "/plan_code")
         check_grace(plan, customer, "/plan_code")
 

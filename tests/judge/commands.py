@@ -383,10 +383,11 @@ def cancel_event(books, command, customer_id):
         raise Refused("malformed")
     named = read_lago(command["event"], {})
     given = plain_text(command.get("external_customer_id"))
-    if given and not books.catalog.in_force("customer", customer_id):
+    if given and not books.customer(customer_id):
         raise Refused("unknown_customer")
     event = books.holder((named.whose, named.identity))
-    if event is None or event.fate == "cancelled" or (given and event.window and event.window.subscription.customer_id != given):
+    subscription = books.subscriptions.get(named.whose[1])
+    if event is None or event.fate == "cancelled" or (given and subscription and subscription.customer_id != given):
         raise Refused("unknown_event")
     if event.content != named.content:
         raise Refused("content_mismatch")

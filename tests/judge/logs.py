@@ -9,7 +9,7 @@ FEATURES = [
     "zones", "anniversary", "own_grace", "rules", "taxes", "minimums", "commitments", "in_advance", "filters", "groups", "late",
     "next_period", "entity_numbers", "zero_closed", "endings", "waiting", "removals", "plan_changes", "changes", "invalid",
     "nonsense", "bad_values", "stripe", "cloudevents", "repeats", "cancels", "edits", "credits", "one_offs", "payments", "voids",
-    "bad_commands", "limits", "old_subscriptions", "arrivals", "long_silence", "own_format", "config", "settings"]
+    "bad_commands", "limits", "old_subscriptions", "arrivals", "long_silence", "own_format", "config", "settings", "big"]
 
 COMMANDS = {"cancels": ["event.cancel"] * 2, "edits": ["fee.edit", "fee.edit", "fee.reset", "invoice.refresh"],
             "credits": ["coupon.apply", "coupon.apply", "wallet.top_up", "credit_note.create", "wallet.purchase"],

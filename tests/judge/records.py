@@ -227,6 +227,7 @@ def read_charge(charge):
     metric_code = charge.text("billable_metric_code")
     model = charge.choice("charge_model", MODELS)
     properties = read_object(charge, "properties")
+    default = read_properties(properties, model)
     filters = []
     for part in charge.objects("filters", ()):
         merged = dict(properties.members, **read_object(part, "properties").members)
@@ -236,7 +237,7 @@ def read_charge(charge):
     return SimpleNamespace(
         code=charge.text("code", metric_code), metric_code=metric_code, model=model,
         name=charge.name("invoice_display_name"), minimum_cents=charge.cents("min_amount_cents", 0),
-        properties=read_properties(properties, model), filters=filters, added=0)
+        properties=default, filters=filters, added=0)
 
 
 def read_object(members, name):

@@ -34,7 +34,8 @@ class Record:
             split_or_scalar(self.text)
         except (Unreadable, ValueError):
             return f'"text": {json.dumps(self.text)}'
-        return f'"value": {self.text}'
+        on_one_line = self.text.replace("\n", " ").replace("\r", " ")
+        return f'"value": {on_one_line}'
 
 
 def split_or_scalar(text):

@@ -18,7 +18,11 @@ PLACES = [
     ("Asia/Kolkata", "2023-01-24"), ("America/St_Johns", "2024-03-01"), ("America/St_Johns", "2006-10-24"),
     ("Asia/Kathmandu", "2023-06-28"), ("Pacific/Kiritimati", "2023-05-28"), ("Pacific/Honolulu", "2023-05-28"),
     ("America/Havana", "2024-03-05"), ("Atlantic/Azores", "2024-03-25"), ("Asia/Tehran", "2021-03-15"),
-    ("America/Asuncion", "2023-09-25"), ("Pacific/Chatham", "2024-04-01"), ("Africa/Casablanca", "2024-03-05")]
+    ("America/Asuncion", "2023-09-25"), ("Pacific/Chatham", "2024-04-01"), ("Africa/Casablanca", "2024-03-05"),
+    ("Pacific/Fakaofo", "2011-12-22"), ("America/Caracas", "2016-04-25"), ("Asia/Pyongyang", "2018-04-28"),
+    ("America/Scoresbysund", "2025-03-25"), ("Africa/Juba", "2021-01-27"), ("Antarctica/Troll", "2024-03-25"),
+    ("Pacific/Norfolk", "2019-10-01"), ("America/Nuuk", "2023-03-20"), ("Europe/Volgograd", "2020-12-20")]
+NAMES = [["ann", "bob", "cid"], ["ann", "bob", "cid"], ["Zoé", "ann", "🦊"], ["a/b", "a", "a b"]]
 ZONES = sorted({zone for zone, _day in PLACES})
 
 TEMPOS = {
@@ -108,7 +112,8 @@ def make_charge(pen, metric, code):
     if pen.has("groups", 0.5):
         charge["properties"]["pricing_group_keys"] = pen.pick(["country"], ["country", "region"])
     if pen.has("filters", 0.6):
-        charge["filters"] = [make_filter(pen, model) for _ in range(pen.pick(1, 2, 3))]
+        parts = [make_filter(pen, model) for _ in range(pen.pick(1, 2, 3))]
+        charge["filters"] = [part for place, part in enumerate(parts) if all(part["values"] != other["values"] for other in parts[:place])]
     return charge
 
 
@@ -210,6 +215,16 @@ def start_near(pen):
     return pen.rng.choice(options)
 
 
+def make_big(pen, record):
+    """As much as a price, an amount and a quantity may be."""
+    if record["kind"] == "plan" and pen.has("big", 0.6):
+        record["amount_cents"] = pen.pick(10**12, 999999999999)
+        for charge in record["charges"]:
+            if charge["charge_model"] in ("standard", "package"):
+                charge["properties"]["amount"] = pen.pick("999999999999.999999999999", "999999999999", "0.000000000001")
+    return record
+
+
 # --- The first catalog --------------------------------------------------------------------------------
 
 def found(pen):
@@ -220,10 +235,10 @@ def found(pen):
                     {"kind": "tax", "code": "city", "name": "City", "rate": pen.pick("1.5", "0", "3")}]
     else:
         pen.features.discard("taxes")
-    entities = [make_entity(pen, code) for code in ["acme", "bolt"][:pen.pick(1, 1, 2)]]
+    entities = [make_entity(pen, code) for code in pen.pick(["acme"], ["acme"], ["acme", "bolt"], ["default", "acme"])]
     metrics = [make_metric(pen, code, pen.rng.choice(AGGREGATIONS)) for code in ["calls", "seats", "bytes", "trips"][:pen.pick(1, 2, 3, 4)]]
-    plans = [make_plan(pen, code, metrics) for code in ["pro", "max", "lite"][:pen.pick(1, 2, 2, 3)]]
-    customers = [make_customer(pen, code, [entity["code"] for entity in entities]) for code in ["ann", "bob", "cid"][:pen.pick(1, 2, 3)]]
+    plans = [make_big(pen, make_plan(pen, code, metrics)) for code in ["pro", "max", "lite"][:pen.pick(1, 2, 2, 3)]]
+    customers = [make_customer(pen, code, [entity["code"] for entity in entities]) for code in pen.rng.choice(NAMES)[:pen.pick(1, 2, 3)]]
     names = [customer["external_id"] for customer in customers]
     codes = [plan["code"] for plan in plans]
     subscriptions = [make_subscription(pen, f"sub_{number}", names, codes) for number in range(1, pen.pick(2, 3, 4, 5))]
@@ -270,7 +285,7 @@ def change_something(pen):
 
 def change_plan(pen, plan):
     charges = plan["charges"]
-    what = pen.pick("price", "price", "amount", "name", "minimum", "charge", "nothing", "advance", "model")
+    what = pen.pick("price", "price", "amount", "name", "minimum", "charge", "nothing", "advance", "model", "without")
     if what == "price" and charges:
         charge = pen.rng.choice(charges)
         old = charge["properties"]
@@ -287,6 +302,8 @@ def change_plan(pen, plan):
         metrics = known(pen, "billable_metric")
         if metrics:
             charges.append(make_charge(pen, pen.rng.choice(metrics), pen.new_id("x_")))
+    elif what == "without" and len(charges) > 1 and pen.chance(0.5):
+        charges.pop()
     elif what == "advance" and pen.has("in_advance", 0.3):
         plan["pay_in_advance"] = not plan["pay_in_advance"]
     elif what == "model" and charges:
