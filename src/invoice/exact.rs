@@ -75,19 +75,25 @@ impl Exact {
 
     /// The nearest whole number, half away from zero (R5). What doesn't fit 128 bits stays at their end.
     pub fn rounded(&self) -> i128 {
+        let limit = if self.is_negative() { i128::MIN } else { i128::MAX };
+        self.nearest().to_i128().unwrap_or(limit)
+    }
+
+    fn nearest(&self) -> BigInt {
+        if self.0.is_integer() {
+            return self.0.to_integer();
+        }
         let doubled = self.0.numer().abs() * 2u8 + self.0.denom();
         let magnitude = doubled.div_floor(&(self.0.denom() * 2u8));
-        let limit = if self.is_negative() { i128::MIN } else { i128::MAX };
-        let whole = if self.is_negative() { -magnitude } else { magnitude };
-        whole.to_i128().unwrap_or(limit)
+        if self.is_negative() { -magnitude } else { magnitude }
     }
 
     /// Appends the number as a decimal, rounded to twelve places for display (R3).
     pub fn write_to(&self, out: &mut Vec<u8>) {
-        let scaled = self.shifted(Quantity::FRACTION_DIGITS as i32);
-        match scaled.0.is_integer().then(|| scaled.0.to_integer().to_i128()).flatten() {
-            Some(whole) => write_decimal(out, whole),
-            None => write_decimal(out, scaled.rounded()),
+        let scaled = self.shifted(Quantity::FRACTION_DIGITS as i32).nearest();
+        match scaled.to_i128() {
+            Some(scaled) => write_decimal(out, scaled),
+            None => write_long_decimal(out, &scaled),
         }
     }
 
@@ -118,6 +124,18 @@ impl From<Quantity> for Exact {
 impl Default for Exact {
     fn default() -> Exact {
         Exact::zero()
+    }
+}
+
+/// An amount that fits 128 bits in the minor unit needn't do so as a multiple of 10⁻¹².
+fn write_long_decimal(out: &mut Vec<u8>, scaled: &BigInt) {
+    let (whole, fraction) = scaled.div_rem(&BigInt::from(Quantity::ONE.0));
+    out.extend_from_slice(whole.to_string().as_bytes());
+    let digits = format!("{:012}", fraction.magnitude());
+    let digits = digits.trim_end_matches('0');
+    if !digits.is_empty() {
+        out.push(b'.');
+        out.extend_from_slice(digits.as_bytes());
     }
 }
 
@@ -153,5 +171,8 @@ mod tests {
         assert_eq!(shown(of(-1, 2_000_000_000_000)), "-0.000000000001");
         assert_eq!(shown(of(1, 3_000_000_000_000)), "0");
         assert_eq!(shown(of(-5, 2)), "-2.5");
+        let long = Exact::whole(-(10_i128.pow(33)));
+        assert_eq!(shown(long.clone()), "-1000000000000000000000000000000000");
+        assert_eq!(shown(long.minus(&of(1, 4))), "-1000000000000000000000000000000000.25");
     }
 }
