@@ -432,25 +432,39 @@ def break_a_record(pen):
 
 
 def break_a_charge(pen, charge):
-    what = pen.pick("model", "metric", "amount", "groups", "filters", "limit", "properties", "minimum", "free")
+    properties, filters = charge["properties"], charge.get("filters") or []
+    tiers = next((value for name, value in sorted(properties.items()) if name.endswith("_ranges")), [])
+    what = pen.pick("model", "metric", "amount", "groups", "filters", "limit", "properties", "minimum", "free", "code", "size") \
+        if pen.chance(0.5) or not (filters or tiers) else pen.pick(*(["values"] if filters else []), *(["tiers"] if tiers else []))
     if what == "model":
         charge["charge_model"] = "guesswork"
     elif what == "metric":
         charge["billable_metric_code"] = pen.pick("calls", "seats", None)
     elif what == "amount":
-        charge["properties"]["amount"] = charge["properties"]["rate"] = "-1"
+        properties["amount"] = properties["rate"] = "-1"
     elif what == "groups":
-        charge["properties"]["pricing_group_keys"] = ["tier"]
+        properties["pricing_group_keys"] = pen.pick(["tier"], [""], ["country", raw("7")], "country", [])
     elif what == "filters":
-        charge["filters"] = [{"values": {"region": ["mars"]}, "properties": {}}] + charge.get("filters", [])
+        charge["filters"] = [{"values": {"region": ["mars"]}, "properties": {}}] + filters
     elif what == "limit":
-        charge["properties"]["per_transaction_max_amount"] = "5"
+        properties["per_transaction_max_amount"] = "5"
     elif what == "properties":
         charge["properties"] = "none"
     elif what == "minimum":
         charge["min_amount_cents"] = "100"
-    else:
-        charge["properties"]["free_units_per_events"] = 9
+    elif what == "free":
+        properties[pen.pick("free_units_per_events", "free_units_per_total_aggregation")] = pen.pick(raw("9"), "9", raw("-1"), None)
+    elif what == "code":
+        charge["code"] = pen.pick("", raw("5"), "c_seats", "c_calls")
+    elif what == "size":
+        properties["package_size"] = pen.pick(raw("0"), "-1", "many")
+    elif what == "values":
+        pen.rng.choice(filters)["values"] = pen.pick({}, None, {"region": []}, {"region": ["us", ""]}, {"region": "us"}, {"re/gi~on": [raw("1")]},
+                                                     {"region": ["mars"]})
+    elif what == "tiers":
+        tier = pen.rng.choice(tiers)
+        tier.update(pen.pick({"to_value": None}, {"to_value": raw("0")}, {"to_value": "many"}, {"to_value": "1000000"}, {"flat_amount": "-1"},
+                             {"per_unit_amount": None, "rate": None}, {"from_value": "x"}, {"to_value": "999999999999999"}))
 
 
 def bad_line(pen):

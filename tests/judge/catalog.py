@@ -3,7 +3,7 @@
 from instants import Duration
 from invoices import least_length
 from json_text import Unreadable, canonical, read_record
-from records import FREE_PART, READERS, Refusal, default_entity, default_settings, read_catalog_record
+from records import FREE_PART, READERS, Refusal, default_entity, read_catalog_record
 
 
 class Entry:
@@ -134,9 +134,9 @@ def remove(books, record):
     entry = books.catalog.entries.get((kind, code))
     if not entry or not entry.in_force or (kind, code) == ("billing_entity", "default"):
         return
-    entry.in_force = False
     if kind == "settings":
-        books.settings = default_settings()
+        return
+    entry.in_force = False
     if kind == "subscription":
         books.end_subscription(code)
     if kind == "customer":

@@ -34,7 +34,7 @@ def write_log(seed, length=70):
     pen.features |= pen.rng.choice(THEMES) if pen.chance(0.6) else set()
     pen.features |= {feature for feature in ("late", "anniversary") if pen.chance(0.3)}
     pen.model = pen.pick("percentage", "volume", "graduated_percentage", "package") if pen.chance(0.15) else None
-    pen.tempo = pen.pick("months", "months", "months", "weeks", "weeks", "days", "hours", "minutes")
+    pen.tempo = pen.pick("months", "months", "months", "weeks", "weeks", "mixed", "days", "hours", "minutes")
     pen.step = world.TEMPOS[pen.tempo][1]
     pen.currency = pen.pick("EUR", "EUR", "USD", "JPY", "KWD")
     pen.zone, day = pen.rng.choice(world.PLACES)
@@ -77,8 +77,11 @@ def finish(pen):
         until = pen.now + pen.pick(-3, 2, 20) * pen.step
     else:
         pen.tick()
-        if pen.tempo in ("months", "weeks") and pen.chance(0.5):
+        if pen.tempo in ("months", "weeks", "mixed") and pen.chance(0.5):
             pen.now += 45 * DAY
+            pen.tick()
+        elif pen.tempo == "months" and pen.chance(0.1):
+            pen.now += 400 * DAY
             pen.tick()
     if pen.chance(0.015):
         acts.bad_line(pen)

@@ -16,7 +16,7 @@ RANGES = {"graduated": "graduated_ranges", "volume": "volume_ranges",
           "graduated_percentage": "graduated_percentage_ranges"}
 MODELS = ("standard", "package", "percentage", "dynamic", *RANGES)
 FREE_PART = ("free_units_per_events", "free_units_per_total_aggregation")
-LONGEST_CENTS = 10**18
+LONGEST_CENTS = 2**127
 
 REQUIRED = object()
 
@@ -148,7 +148,7 @@ def read_entity(record):
 
 def read_rule(rule):
     delay = rule.read("delay", REQUIRED, read_grace)
-    conditions = rule.texts("when", REQUIRED)
+    conditions = rule.texts("when") or []
     for index, condition in enumerate(conditions):
         if condition not in ("subscription_cycle", "metered_price"):
             raise Refusal("invalid_value", f"{rule.at('when')}/{index}")
@@ -267,7 +267,7 @@ def read_properties(properties, model):
     if model == "percentage":
         read.rate = properties.price("rate")
         read.fixed = properties.price("fixed_amount", 0)
-        read.free_events = properties.whole(FREE_PART[0], 0, 0)
+        read.free_events = properties.whole(FREE_PART[0], 0, 0, 2**64 - 1)
         read.free_amount = properties.price(FREE_PART[1], 0)
         for limit in ("per_transaction_min_amount", "per_transaction_max_amount"):
             if properties.members.get(limit) is not None:
@@ -282,12 +282,12 @@ def read_tiers(properties, name, price_name):
     ranges = properties.objects(name)
     if not ranges:
         properties.refuse(name)
-    tiers, below = [], None
+    tiers, below = [], 0
     for index, part in enumerate(ranges):
         top = part.read("to_value", None, read_decimal)
-        if (top is None) != (index == len(ranges) - 1) or (top is not None and below is not None and top <= below):
+        if (top is None) != (index == len(ranges) - 1) or (top is not None and top <= below):
             part.refuse("to_value")
-        part.price("from_value", 0)
+        part.read("from_value", None, read_decimal)
         tiers.append(SimpleNamespace(top=top, price=part.price(price_name), flat=part.price("flat_amount", 0)))
         below = top
     return tiers

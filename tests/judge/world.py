@@ -28,6 +28,7 @@ ZONES = sorted({zone for zone, _day in PLACES})
 TEMPOS = {
     "months": (["monthly", "monthly", "monthly", "quarterly", "semiannual", "yearly"], 3 * DAY),
     "weeks": (["weekly", "daily", "monthly"], DAY),
+    "mixed": (["monthly", "P10D", "PT100H", "weekly", "quarterly"], DAY),
     "days": (["daily", "daily", "weekly"], 10 * HOUR),
     "hours": (["PT1H", "PT6H", "P1D", "daily"], HOUR),
     "minutes": (["PT1M", "PT5M", "PT90S"], 30 * SECOND)}
@@ -45,6 +46,7 @@ def graces(pen):
     return {
         "months": [0, 1, 2, 3, 5, 10, "PT72H", "P1DT12H", "P1W", "PT36H", 30],
         "weeks": [0, 1, "PT12H", "P1DT1H", 2, "PT23H", 3],
+        "mixed": [0, 1, "PT12H", "P1DT1H", 2, "PT99H", 5],
         "days": [0, "PT1H", "PT23H", "PT12H", 1, "PT6H30M"],
         "hours": [0, "PT10M", "PT59M", "PT30M", "PT1H"],
         "minutes": [0, "PT10S", "PT59S", "PT30S", "PT1M"]}[pen.tempo]
@@ -456,6 +458,9 @@ def name_the_unknown(pen):
 
 
 def remove_something(pen):
+    if pen.chance(0.05):
+        pen.send("billing.catalog", "settings/settings", None)
+        return
     kind = pen.pick("plan", "customer", "subscription", "subscription", "tax", "billing_entity", "billable_metric")
     names = [code for its, code in sorted(pen.records) if its == kind]
     if kind == "billing_entity":
