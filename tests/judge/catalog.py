@@ -127,8 +127,10 @@ def take_effect(books, content):
 
 
 def remove(books, record):
-    kind, _, code = (record.key or "").partition("/")
-    if kind not in READERS or not code:
+    kind, slash, code = (record.key or "").partition("/")
+    if not slash:
+        raise Refusal("malformed")
+    if kind not in READERS:
         raise Refusal("unknown_kind")
     books.catalog.waiting.pop((kind, code), None)
     entry = books.catalog.entries.get((kind, code))

@@ -14,7 +14,7 @@ FEATURES = [
 COMMANDS = {"cancels": ["event.cancel"] * 2, "edits": ["fee.edit", "fee.edit", "fee.reset", "invoice.refresh"],
             "credits": ["coupon.apply", "coupon.apply", "wallet.top_up", "credit_note.create", "wallet.purchase"],
             "one_offs": ["invoice.create_one_off", "wallet.purchase"],
-            "payments": ["payment.record", "payment.record", "payment.dispute_lost"], "voids": ["invoice.void", "invoice.finalize"]}
+            "payments": ["payment.record", "payment.record", "payment.dispute_lost"], "voids": ["invoice.void", "invoice.void", "invoice.void", "invoice.finalize"]}
 
 
 # What only together shows anything.
@@ -98,7 +98,7 @@ def make_config(pen):
         "parking_limit": pen.pick("PT1M", "PT30M") if minutes else pen.pick("P1D", "P2D", "PT5H"),
         "refresh": "at_finalization", "refresh_interval": pen.pick("PT0S", "PT1S", "PT10M", "PT1M"),
         "will_be_due_days": pen.pick(0, 1, 3, 7), "dialect": pen.pick("lago", "stripe", "hyperline", "graceline"),
-        "format": "auto", "max_event_bytes": pen.pick(300, 1048576), "clock_skew_limit": "PT1S"}
+        "format": pen.pick("auto", "auto", "auto", "lago", "stripe", "cloudevents"), "max_event_bytes": pen.pick(300, 1048576), "clock_skew_limit": "PT1S"}
     for name, value in options.items():
         if pen.chance(0.5 if name == "will_be_due_days" else 0.3):
             members[name] = value

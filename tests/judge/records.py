@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from instants import days_long, read_duration, read_instant, zone_named
+from instants import LONGEST_DAYS, days_long, read_duration, read_instant, zone_named
 from json_text import canonical
 from numbers_exact import Number, read_decimal, read_price, read_whole
 
@@ -16,7 +16,6 @@ RANGES = {"graduated": "graduated_ranges", "volume": "volume_ranges",
           "graduated_percentage": "graduated_percentage_ranges"}
 MODELS = ("standard", "package", "percentage", "dynamic", *RANGES)
 FREE_PART = ("free_units_per_events", "free_units_per_total_aggregation")
-LONGEST_CENTS = 2**127
 
 REQUIRED = object()
 
@@ -108,7 +107,7 @@ def plain_text(value):
 
 def read_cents(value):
     number = read_whole(value)
-    return number if number is not None and 0 <= number < LONGEST_CENTS else None
+    return number if number is not None and number >= 0 else None
 
 
 def read_currency(value):
@@ -119,14 +118,14 @@ def read_currency(value):
 def read_grace(value):
     days = read_whole(value)
     if days is not None:
-        return days_long(days) if 0 <= days <= 10**6 else None
+        return days_long(days) if 0 <= days <= LONGEST_DAYS else None
     return read_duration(plain_text(value))
 
 
 def read_term(value):
     days = read_whole(value)
     if days is not None:
-        return days if 0 <= days <= 10**6 else None
+        return days if 0 <= days <= LONGEST_DAYS else None
     duration = read_duration(plain_text(value))
     return duration.days if duration and not duration.exact else None
 
@@ -288,7 +287,10 @@ def read_tiers(properties, name, price_name):
         if (top is None) != (index == len(ranges) - 1) or (top is not None and top <= below):
             part.refuse("to_value")
         part.read("from_value", None, read_decimal)
-        tiers.append(SimpleNamespace(top=top, price=part.price(price_name), flat=part.price("flat_amount", 0)))
+        price, flat = part.price(price_name, None), part.price("flat_amount", None)
+        if price is None and flat is None:
+            part.refuse(price_name)
+        tiers.append(SimpleNamespace(top=top, price=price or 0, flat=flat or 0))
         below = top
     return tiers
 
@@ -317,7 +319,7 @@ def read_settings(record):
     known.parking = limit("parking_limit", known.parking)
     known.refresh = record.choice("refresh", ("continuous", "at_finalization"), known.refresh)
     known.refresh_interval = limit("refresh_interval", known.refresh_interval)
-    known.will_be_due_days = record.whole("will_be_due_days", None, 0, 10**4)
+    known.will_be_due_days = record.whole("will_be_due_days", None, 0, LONGEST_DAYS)
     known.format = record.choice("format", ("auto", "lago", "stripe", "cloudevents"), known.format)
     known.dialect = record.choice("dialect", ("graceline", "lago", "stripe", "hyperline"), known.dialect)
     known.max_event_bytes = record.whole("max_event_bytes", known.max_event_bytes, 1)
@@ -326,7 +328,7 @@ def read_settings(record):
 
 
 def read_limit(value):
-    duration = read_duration(plain_text(value))
+    duration = read_grace(value)
     return duration.length if duration else None
 
 

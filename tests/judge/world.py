@@ -141,6 +141,10 @@ def make_plan(pen, code, metrics):
             "pay_in_advance": pen.has("in_advance", 0.6), "charges": []}
     if not pen.chance(0.9):
         del plan["amount_currency"]
+    if pen.has("zero_closed", 0.5):
+        plan["amount_cents"] = 0
+    if pen.has("invalid", 0.15):
+        plan["amount_currency"] = pen.pick("EUR", "USD", "JPY")
     if pen.has("commitments", 0.6):
         plan["minimum_commitment_cents"] = pen.pick(1000, 5000, 100001)
     for metric in metrics:
