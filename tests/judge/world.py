@@ -182,7 +182,7 @@ def make_customer(pen, code, entity_codes):
     customer = {"kind": "customer", "external_id": code, "name": code.title()}
     if pen.chance(0.9):
         customer["billing_entity_code"] = pen.rng.choice(entity_codes)
-    if pen.chance(0.9) or "billing_entity_code" not in customer:
+    if pen.chance(0.9) or "billing_entity_code" not in customer or "invalid" in pen.features:
         customer["currency"] = pen.currency
     if pen.has("zones", 0.5):
         customer["timezone"] = pen.rng.choice([pen.zone, pen.rng.choice(ZONES)])
