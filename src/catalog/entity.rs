@@ -78,7 +78,7 @@ impl Entity {
         let currency = place.optional("currency", Currency::from_json)?;
         let grace = place.optional("invoice_grace_period", Duration::from_json)?;
         let net_payment_term = place.optional("net_payment_term", read_term)?;
-        let prefix = place.text("document_prefix")?;
+        let prefix = place.optional_code("document_prefix")?;
         let numbering = place.optional("document_numbering", |value| match value.as_text()? {
             "per_customer" => Some(Numbering::PerCustomer),
             "per_billing_entity" => Some(Numbering::PerEntity),

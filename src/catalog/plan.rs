@@ -210,16 +210,16 @@ impl Charge {
         if self.metric != before.metric {
             return Some("/billable_metric_code".to_owned());
         }
-        let values = |charge: &Charge| -> Vec<_> {
-            charge.filters.iter().map(|filter| filter.values.clone()).collect()
-        };
-        if values(self) != values(before) {
-            return Some("/filters".to_owned());
-        }
         if let Some(member) = self.tariff.immutable_change(&before.tariff) {
             return Some(format!("/properties{member}"));
         }
+        if self.filters.len() != before.filters.len() {
+            return Some("/filters".to_owned());
+        }
         self.filters.iter().zip(&before.filters).enumerate().find_map(|(index, (filter, before))| {
+            if filter.values != before.values {
+                return Some(format!("/filters/{index}/values"));
+            }
             let member = filter.tariff.immutable_change(&before.tariff)?;
             Some(format!("/filters/{index}/properties{member}"))
         })
@@ -248,14 +248,17 @@ impl Filter {
             return Err(Fault::invalid(path));
         }
         let place = Place::at(json, path);
-        let Json::Object(members) = place.required("values", as_object)? else { unreachable!("as_object") };
+        let named = place.required("values", as_object)?;
+        let Json::Object(members) = named else { unreachable!("as_object") };
+        let path_of_values = place.pointer("values");
+        if members.is_empty() {
+            return Err(Fault::invalid(path_of_values));
+        }
+        let place_of_values = Place::at(named, &path_of_values);
         let mut values = Vec::with_capacity(members.len());
-        for (key, list) in members {
-            let texts: Option<Vec<String>> = list
-                .as_list()
-                .and_then(|items| items.iter().map(|item| item.as_text().map(str::to_owned)).collect());
-            let pointer = || Place::at(json, &format!("{path}/values")).pointer(key);
-            values.push((key.clone(), texts.ok_or_else(|| Fault::invalid(pointer()))?));
+        for (key, _) in members {
+            let texts = place_of_values.codes(key)?.filter(|texts| !texts.is_empty());
+            values.push((key.clone(), texts.ok_or_else(|| Fault::invalid(place_of_values.pointer(key)))?));
         }
         values.sort();
         let display_name = place.text("invoice_display_name")?;
@@ -339,10 +342,12 @@ impl Tariff {
             }
             Model::Dynamic => Price::Dynamic,
         };
-        let group_keys = properties.optional("pricing_group_keys", |json| {
-            json.as_list()?.iter().map(|item| item.as_text().map(str::to_owned)).collect::<Option<Vec<_>>>()
-        })?;
-        Ok(Tariff { price, group_keys: group_keys.unwrap_or_default() })
+        let group_keys = match (properties.own.codes("pricing_group_keys")?, under) {
+            (Some(keys), _) => keys,
+            (None, Some(below)) => Place::at(below, path).codes("pricing_group_keys")?.unwrap_or_default(),
+            (None, None) => Vec::new(),
+        };
+        Ok(Tariff { price, group_keys })
     }
 
     fn immutable_change(&self, before: &Tariff) -> Option<String> {
@@ -385,15 +390,19 @@ fn read_tiers(properties: &Properties<'_>, name: &str, per_unit: &str) -> Result
         }
         let place = Place::at(item, &path);
         let floor = tiers.last().and_then(|tier| tier.up_to).unwrap_or_default();
-        place.optional("from_value", Json::as_price)?;
-        let up_to = place.optional("to_value", |json| json.as_price().filter(|end| *end > floor))?;
+        place.optional("from_value", Json::as_quantity)?;
+        let up_to = place.optional("to_value", |json| json.as_quantity().filter(|end| *end > floor))?;
         // Only the last tier is open, and it has to be: units beyond a closed one would have no price.
         if up_to.is_none() != (index + 1 == items.len()) {
             return Err(Fault::invalid(format!("{path}/to_value")));
         }
-        let per_unit = place.optional(per_unit, Json::as_price)?.unwrap_or_default();
-        let flat = place.optional("flat_amount", Json::as_price)?.unwrap_or_default();
-        tiers.push(Tier { up_to, per_unit, flat });
+        let price = place.optional(per_unit, Json::as_price)?;
+        let flat = place.optional("flat_amount", Json::as_price)?;
+        // A tier that names neither is a misspelt one.
+        if price.is_none() && flat.is_none() {
+            return Err(Fault::invalid(place.pointer(per_unit)));
+        }
+        tiers.push(Tier { up_to, per_unit: price.unwrap_or_default(), flat: flat.unwrap_or_default() });
     }
     Ok(tiers)
 }

@@ -7,7 +7,7 @@ use crate::invoice::usage::{EventId, Malformed, UsageEvent, Value, Whose};
 
 use super::content::{Object, condense_content};
 use super::dialect::Headers;
-use super::envelope::Envelope;
+use super::envelope::{Envelope, named};
 use super::json::{Reader, TokenKind};
 
 const SPECVERSION: &str = "1.0";
@@ -82,7 +82,7 @@ fn header<'a>(headers: Headers<'a>, wanted: &str) -> Result<Option<Cow<'a, str>>
         return Err(Malformed);
     }
     let text = std::str::from_utf8(value).map_err(|_| Malformed)?;
-    Ok(Some(Cow::Borrowed(text)))
+    named(Cow::Borrowed(text)).map(Some)
 }
 
 /// The record's value: an object, `null`, or nothing.

@@ -123,7 +123,7 @@ impl<'a> Envelope<'a> {
     pub(super) fn text(&self, member: Member) -> Result<Option<Cow<'a, str>>, Malformed> {
         match member.meant() {
             None => Ok(None),
-            Some(token) if token.kind.is_text() => Ok(Some(self.reader.text_of(token))),
+            Some(token) if token.kind.is_text() => named(self.reader.text_of(token)).map(Some),
             Some(_) => Err(Malformed),
         }
     }
@@ -204,4 +204,9 @@ impl<'a> Part<'a> {
         };
         Ok(())
     }
+}
+
+/// An id or a code. An empty one names nothing: as an id it would make one event of many.
+pub(super) fn named(text: Cow<'_, str>) -> Result<Cow<'_, str>, Malformed> {
+    if text.is_empty() { Err(Malformed) } else { Ok(text) }
 }

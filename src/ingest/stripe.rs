@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::invoice::usage::{EventId, Malformed, UsageEvent, Value, Whose};
 
 use super::content::{Object, condense_content};
-use super::envelope::Envelope;
+use super::envelope::{Envelope, named};
 
 const CUSTOMER: &str = "stripe_customer_id";
 
@@ -26,7 +26,7 @@ pub(super) fn read<'a>(envelope: &mut Envelope<'a>) -> Result<UsageEvent<'a>, Ma
 
 fn customer<'a>(payload: &Object<'a>) -> Result<Cow<'a, str>, Malformed> {
     match payload.members.iter().find(|(name, _)| name == CUSTOMER) {
-        Some((_, Value::Text(customer))) => Ok(customer.clone()),
+        Some((_, Value::Text(customer))) => named(customer.clone()),
         _ => Err(Malformed),
     }
 }

@@ -224,20 +224,18 @@ impl Books {
     /// Puts a record in force, and after it those that waited for what it brings.
     fn take_effect(&mut self, record: Record, source: &[u8]) {
         let before = self.digests_before(&record);
-        let mut arrived = self.adopt(record, source);
-        while let Some(name) = arrived.pop_front() {
-            let mut numbers = self.waiting.for_name(&name);
-            while let Some(number) = numbers.pop_first() {
-                let Some(waiting) = self.waiting.get(number) else { continue };
-                if let Some(missing) = self.missing(&waiting.record) {
-                    self.waiting.move_to(number, missing);
-                    continue;
-                }
-                let waiting = self.waiting.take(number).expect("it was just seen");
-                match self.check_whole(&waiting.record) {
-                    Ok(()) => arrived.extend(self.adopt(waiting.record, &waiting.value)),
-                    Err(fault) => self.refuse(&fault, waiting.key.as_deref(), Some(&waiting.value)),
-                }
+        let mut waited = self.adopt_and_wake(record, source);
+        // Of all that can take effect by now the record that came first.
+        while let Some(number) = waited.pop_first() {
+            let Some(waiting) = self.waiting.get(number) else { continue };
+            if let Some(missing) = self.missing(&waiting.record) {
+                self.waiting.move_to(number, missing);
+                continue;
+            }
+            let waiting = self.waiting.take(number).expect("it was just seen");
+            match self.check_whole(&waiting.record) {
+                Ok(()) => waited.append(&mut self.adopt_and_wake(waiting.record, &waiting.value)),
+                Err(fault) => self.refuse(&fault, waiting.key.as_deref(), Some(&waiting.value)),
             }
         }
         self.follow(before);
@@ -303,9 +301,15 @@ impl Books {
         }
     }
 
-    /// Puts one record in force; says what can be named from now on.
-    fn adopt(&mut self, record: Record, source: &[u8]) -> VecDeque<Name> {
+    /// Puts one record in force; says which records waited for it, by the order in which they came.
+    fn adopt_and_wake(&mut self, record: Record, source: &[u8]) -> BTreeSet<u64> {
         let name = record.name();
+        let offers = !matches!(record, Record::Removed(_));
+        self.adopt(record, source);
+        if offers { self.waiting.for_name(&name) } else { BTreeSet::new() }
+    }
+
+    fn adopt(&mut self, record: Record, source: &[u8]) {
         let source = Arc::from(source);
         match record {
             Record::Settings(settings) => {
@@ -324,12 +328,8 @@ impl Books {
             Record::Plan(plan) => self.adopt_plan(plan, &source),
             Record::Customer(record) => self.adopt_customer(record),
             Record::Subscription(record) => self.adopt_subscription(record),
-            Record::Removed(name) => {
-                self.remove(&name);
-                return VecDeque::new();
-            }
+            Record::Removed(name) => self.remove(&name),
         }
-        VecDeque::from([name])
     }
 
     fn adopt_settings(&mut self, mut settings: Settings) {

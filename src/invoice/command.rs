@@ -356,7 +356,12 @@ impl Books {
     // --- Customers ----------------------------------------------------------------------------------------------------
 
     fn apply_coupon(&mut self, order: &Order<'_>) -> Result<(), Reason> {
-        order.json.get("coupon_code").and_then(Json::as_text).ok_or(MALFORMED)?;
+        order
+            .json
+            .get("coupon_code")
+            .and_then(Json::as_text)
+            .filter(|code| !code.is_empty())
+            .ok_or(MALFORMED)?;
         let coupon = order.coupon()?;
         let customer = self.known_customer(order)?;
         self.money_mut(customer).coupons.push(coupon);

@@ -125,22 +125,32 @@ impl Exact {
 
     /// The nearest whole number, half away from zero (R5). What doesn't fit 128 bits stays at their end.
     pub fn rounded(&self) -> i128 {
+        let limit = if self.is_negative() { i128::MIN } else { i128::MAX };
+        match self.nearest() {
+            Ok(whole) => whole,
+            Err(whole) => whole.to_i128().unwrap_or(limit),
+        }
+    }
+
+    /// The nearest whole number, half away from zero.
+    fn nearest(&self) -> Result<i128, BigInt> {
         if let Small(ratio) = &self.0
-            && let Some(whole) = rounded_small(*ratio.numer(), *ratio.denom())
+            && let Some(whole) = nearest_small(*ratio.numer(), *ratio.denom())
         {
-            return whole;
+            return Ok(whole);
         }
         let ratio = self.big();
         let doubled = ratio.numer().abs() * 2u8 + ratio.denom();
         let magnitude = doubled.div_floor(&(ratio.denom() * 2u8));
-        let limit = if self.is_negative() { i128::MIN } else { i128::MAX };
-        let whole = if self.is_negative() { -magnitude } else { magnitude };
-        whole.to_i128().unwrap_or(limit)
+        Err(if self.is_negative() { -magnitude } else { magnitude })
     }
 
     /// Appends the number as a decimal, rounded to twelve places for display (R3).
     pub fn write_to(&self, out: &mut Vec<u8>) {
-        write_decimal(out, self.shifted(Quantity::FRACTION_DIGITS as i32).rounded());
+        match self.shifted(Quantity::FRACTION_DIGITS as i32).nearest() {
+            Ok(scaled) => write_decimal(out, scaled),
+            Err(scaled) => write_long_decimal(out, &scaled),
+        }
     }
 
     /// Numerator and denominator as text, to be kept.
@@ -161,7 +171,10 @@ fn fitting(number: &BigInt) -> Option<i128> {
     number.to_i128().filter(|number| *number != i128::MIN)
 }
 
-fn rounded_small(part: i128, whole: i128) -> Option<i128> {
+fn nearest_small(part: i128, whole: i128) -> Option<i128> {
+    if whole == 1 {
+        return Some(part);
+    }
     let doubled = part.checked_abs()?.checked_mul(2)?.checked_add(whole)?;
     let magnitude = doubled / whole.checked_mul(2)?;
     Some(if part < 0 { -magnitude } else { magnitude })
@@ -200,6 +213,18 @@ impl From<Quantity> for Exact {
 impl Default for Exact {
     fn default() -> Exact {
         Exact::zero()
+    }
+}
+
+/// An amount that fits 128 bits in the minor unit needn't do so as a multiple of 10⁻¹².
+fn write_long_decimal(out: &mut Vec<u8>, scaled: &BigInt) {
+    let (whole, fraction) = scaled.div_rem(&BigInt::from(Quantity::ONE.0));
+    out.extend_from_slice(whole.to_string().as_bytes());
+    let digits = format!("{:012}", fraction.magnitude());
+    let digits = digits.trim_end_matches('0');
+    if !digits.is_empty() {
+        out.push(b'.');
+        out.extend_from_slice(digits.as_bytes());
     }
 }
 
@@ -251,5 +276,8 @@ mod tests {
         assert_eq!(shown(of(-1, 2_000_000_000_000)), "-0.000000000001");
         assert_eq!(shown(of(1, 3_000_000_000_000)), "0");
         assert_eq!(shown(of(-5, 2)), "-2.5");
+        let long = Exact::whole(-(10_i128.pow(33)));
+        assert_eq!(shown(long.clone()), "-1000000000000000000000000000000000");
+        assert_eq!(shown(long.minus(&of(1, 4))), "-1000000000000000000000000000000000.25");
     }
 }

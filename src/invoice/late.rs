@@ -54,7 +54,9 @@ impl Books {
         if self.unbillable.get(&key).is_none_or(|unbillable| self.report_is_due_at(unbillable) > self.now) {
             return;
         }
-        let Unbillable { carried, .. } = self.unbillable.remove(&key).expect("it was just seen");
+        let Unbillable { mut carried, .. } = self.unbillable.remove(&key).expect("it was just seen");
+        // The period may have been cut since.
+        carried.to = self.period_at(key.subscription, key.from).map_or(carried.to, |(_, to)| to);
         let subscription = self.subscriptions.get_mut(key.subscription);
         subscription.unbillable_reports += 1;
         let of_period = invoice_id(&subscription.external_id, key.from, false);

@@ -75,12 +75,23 @@ impl Period {
 
     /// The period after this one; its interval may be another plan's.
     pub fn following(&self, anchor: &Anchor, interval: Interval, zone: Tz) -> Period {
+        if !self.ends_on_a_date() {
+            return self.after_cut(anchor, interval, self.boundary, zone);
+        }
         Period::build(anchor, interval, self.boundary, self.dates.boundary, true, zone)
     }
 
     /// The same start under another plan's interval.
     pub fn replanned(&self, anchor: &Anchor, interval: Interval, zone: Tz) -> Period {
+        if !self.ends_on_a_date() {
+            return self.after_cut(anchor, interval, self.from, zone);
+        }
         Period::build(anchor, interval, self.from, self.dates.from, self.whole_from == self.from, zone)
+    }
+
+    /// An interval that is a duration has no boundary dates, so its bounds mean nothing to one that has.
+    fn ends_on_a_date(&self) -> bool {
+        self.dates.boundary > self.dates.from
     }
 
     /// This period or a later one that starts no later than `at`, not long before it: boundaries needn't be gone through
@@ -316,6 +327,26 @@ mod tests {
         let march = february.following(&anchor, monthly, America::Los_Angeles);
         assert_eq!(march.boundary, at("2023-04-01T07:00:00Z"));
         assert_eq!(march.share(monthly, End::Boundary, America::Los_Angeles), Share { part: 31, whole: 31 });
+    }
+
+    #[test]
+    fn a_month_behind_hours_began_on_its_first() {
+        let started_at = at("2024-03-10T00:00:00Z");
+        let anchor =
+            Anchor { started_at, date: Date::of(started_at, UTC), billing_time: BillingTime::Calendar };
+        let (hours, month) = (Interval::Exact(Span(6 * 3_600_000_000_000)), Interval::Months(1));
+        let last_hours =
+            Period::first(&anchor, hours, UTC).near(&anchor, hours, at("2024-03-15T18:00:00Z"), UTC);
+        let rest = Share { part: 16, whole: 31 };
+        for (from, period) in [
+            ("2024-03-16T00:00:00Z", last_hours.following(&anchor, month, UTC)),
+            ("2024-03-15T18:00:00Z", last_hours.replanned(&anchor, month, UTC)),
+        ] {
+            assert_eq!((period.from, period.boundary), (at(from), at("2024-04-01T00:00:00Z")));
+            assert_eq!(period.whole_length(), BigInt::from(31 * 86_400_000_000_000_i64));
+            let days = rest.part + i64::from(from < "2024-03-16");
+            assert_eq!(period.share(month, End::Boundary, UTC), Share { part: days, ..rest });
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ import json
 
 from books import is_draft
 from instants import SECOND, show_instant
-from pen import raw
+from pen import RAW, raw
 from world import COUNTRIES, REGIONS, known, send_record
 
 DRAFTS = ("invoice.finalize", "invoice.refresh", "fee.edit", "fee.reset")
@@ -98,7 +98,7 @@ def make_quantities(pen, metric):
     elif aggregation != "count_agg":
         properties["n"] = pen.pick("1", "2", "3", "5", "10", "0.5", "7.25", raw("4"), raw("1e1"), raw("5E-1"), "100", "0",
                                    "-1", "-2.5", "0.000000000001", "11", "6", "1000")
-        if pen.chance(0.01):
+        if pen.has("big", 0.4) or pen.chance(0.01):
             properties["n"] = pen.pick("999999999999999.999999999999", "-999999999999999", "0001.500")
     for key, values in (("region", REGIONS), ("country", COUNTRIES)):
         if ({"filters", "groups"} & pen.features) and pen.chance(0.75):
@@ -152,6 +152,20 @@ def send_event(pen, event, subscription):
     pen.send("usage.events", key, form, headers)
     if pen.has("repeats", 0.15):
         pen.send("usage.events", key, form, headers)
+    if pen.books.settings.max_event_bytes < 1000 and headers is None and pen.chance(0.3):
+        send_padded(pen, key, form)
+
+
+def send_padded(pen, key, form):
+    """Another such event, as long as events may be or a byte longer, with blanks that count and a note of two bytes a letter."""
+    form = dict(form, note="é" * pen.pick(0, 3))
+    for name in ("transaction_id", "identifier", "id"):
+        if isinstance(form.get(name), str):
+            form[name] = pen.new_id("e")
+    text = RAW.sub(r"\1", json.dumps(form, ensure_ascii=False))
+    missing = pen.books.settings.max_event_bytes - len(text.encode()) + pen.pick(0, 0, 1)
+    if missing >= 0:
+        pen.send_written("usage.events", key, text[:1] + " " * missing + text[1:])
 
 
 def is_alone(pen, subscription, event):
@@ -178,7 +192,7 @@ def as_cloudevent(pen, event, customer):
         del attributes["time"]
     if pen.chance(0.5):
         return dict(attributes, data=event["properties"]), None
-    texts = {f"ce_{name}": value for name, value in attributes.items() if isinstance(value, str)}
+    texts = {f"ce_{name}": value for name, value in attributes.items() if isinstance(value, str) and not RAW.search(f'"{value}"')}
     return dict(event["properties"]), texts
 
 
@@ -418,25 +432,39 @@ def break_a_record(pen):
 
 
 def break_a_charge(pen, charge):
-    what = pen.pick("model", "metric", "amount", "groups", "filters", "limit", "properties", "minimum", "free")
+    properties, filters = charge["properties"], charge.get("filters") or []
+    tiers = next((value for name, value in sorted(properties.items()) if name.endswith("_ranges")), [])
+    what = pen.pick("model", "metric", "amount", "groups", "filters", "limit", "properties", "minimum", "free", "code", "size") \
+        if pen.chance(0.5) or not (filters or tiers) else pen.pick(*(["values"] if filters else []), *(["tiers"] if tiers else []))
     if what == "model":
         charge["charge_model"] = "guesswork"
     elif what == "metric":
         charge["billable_metric_code"] = pen.pick("calls", "seats", None)
     elif what == "amount":
-        charge["properties"]["amount"] = charge["properties"]["rate"] = "-1"
+        properties["amount"] = properties["rate"] = "-1"
     elif what == "groups":
-        charge["properties"]["pricing_group_keys"] = ["tier"]
+        properties["pricing_group_keys"] = pen.pick(["tier"], [""], ["country", raw("7")], "country", [])
     elif what == "filters":
-        charge["filters"] = [{"values": {"region": ["mars"]}, "properties": {}}] + charge.get("filters", [])
+        charge["filters"] = [{"values": {"region": ["mars"]}, "properties": {}}] + filters
     elif what == "limit":
-        charge["properties"]["per_transaction_max_amount"] = "5"
+        properties["per_transaction_max_amount"] = "5"
     elif what == "properties":
         charge["properties"] = "none"
     elif what == "minimum":
         charge["min_amount_cents"] = "100"
-    else:
-        charge["properties"]["free_units_per_events"] = 9
+    elif what == "free":
+        properties[pen.pick("free_units_per_events", "free_units_per_total_aggregation")] = pen.pick(raw("9"), "9", raw("-1"), None)
+    elif what == "code":
+        charge["code"] = pen.pick("", raw("5"), "c_seats", "c_calls")
+    elif what == "size":
+        properties["package_size"] = pen.pick(raw("0"), "-1", "many")
+    elif what == "values":
+        pen.rng.choice(filters)["values"] = pen.pick({}, None, {"region": []}, {"region": ["us", ""]}, {"region": "us"}, {"re/gi~on": [raw("1")]},
+                                                     {"region": ["mars"]})
+    elif what == "tiers":
+        tier = pen.rng.choice(tiers)
+        tier.update(pen.pick({"to_value": None}, {"to_value": raw("0")}, {"to_value": "many"}, {"to_value": "1000000"}, {"flat_amount": "-1"},
+                             {"per_unit_amount": None, "rate": None}, {"from_value": "x"}, {"to_value": "999999999999999"}))
 
 
 def bad_line(pen):

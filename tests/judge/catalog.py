@@ -3,7 +3,7 @@
 from instants import Duration
 from invoices import least_length
 from json_text import Unreadable, canonical, read_record
-from records import FREE_PART, READERS, Refusal, default_entity, default_settings, read_catalog_record
+from records import FREE_PART, READERS, Refusal, default_entity, read_catalog_record
 
 
 class Entry:
@@ -127,16 +127,18 @@ def take_effect(books, content):
 
 
 def remove(books, record):
-    kind, _, code = (record.key or "").partition("/")
-    if kind not in READERS or not code:
+    kind, slash, code = (record.key or "").partition("/")
+    if not slash:
+        raise Refusal("malformed")
+    if kind not in READERS:
         raise Refusal("unknown_kind")
     books.catalog.waiting.pop((kind, code), None)
     entry = books.catalog.entries.get((kind, code))
     if not entry or not entry.in_force or (kind, code) == ("billing_entity", "default"):
         return
-    entry.in_force = False
     if kind == "settings":
-        books.settings = default_settings()
+        return
+    entry.in_force = False
     if kind == "subscription":
         books.end_subscription(code)
     if kind == "customer":
@@ -211,9 +213,10 @@ def check_subscription(books, record):
         keep(known.customer_id, record.customer_id, "/external_customer_id")
         keep(known.started_at, known.started_at if record.started_at is None else record.started_at, "/started_at")
         keep(known.billing_time, record.billing_time, "/billing_time")
+    missing = books.catalog.missing(record)
     plan = books.catalog.find("plan", record.plan_code)
     customer = books.catalog.find("customer", record.customer_id)
-    if plan and customer:
+    if not missing:
         check_currency(plan, customer, "/plan_code")
         check_grace(plan, customer, "/plan_code")
 

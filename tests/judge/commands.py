@@ -8,7 +8,7 @@ from fees import NO_FILTER, Line, bucket_indexes, bucket_properties
 from instants import read_instant, show_instant
 from invoices import Invoice, finalize, work_out
 from json_text import Unreadable, canonical, read_record
-from numbers_exact import read_decimal, read_whole
+from numbers_exact import read_decimal, read_price, read_whole
 from records import plain_text
 from usage import Malformed, read_lago
 
@@ -83,8 +83,8 @@ def reading(reader):
 def whose(books, record, command):
     """The customer, and the invoice that is named if there is one."""
     given = plain_text(command.get("external_customer_id"))
-    found = named_invoice(books, command, given or record.key)
-    if given:
+    found = named_invoice(books, command, record.key if given is None else given)
+    if given is not None:
         return given, found if found and found.customer_id == given else None
     if found:
         return found.customer_id, found
@@ -145,7 +145,7 @@ def need_finalized(invoice):
 
 def amount_of(command, name):
     cents = read_whole(command.get(name))
-    if cents is None or not 0 < cents < 10**18:
+    if cents is None or not 0 < cents:
         raise Refused("malformed")
     return cents
 
@@ -190,7 +190,7 @@ def read_edit(command):
             raise Refused("malformed")
     if command.get("amount_cents") is not None:
         order.amount = read_whole(command["amount_cents"])
-        if order.amount is None or abs(order.amount) >= 10**18:
+        if order.amount is None:
             raise Refused("malformed")
     order.changes = order.units is not None or order.amount is not None
     if (order.units is not None and order.amount is not None) or (not order.changes and order.name is None):
@@ -340,19 +340,20 @@ def read_one_off_fee(fee):
     name = fee["invoice_display_name"]
     if (fee.get("amount_cents") is None) == (fee.get("unit_amount_cents") is None):
         raise Refused("malformed")
-    if fee.get("amount_cents") is not None:
-        if fee.get("units") is not None:
-            raise Refused("malformed")
-        return Line("one_off", name, whole_cents(fee["amount_cents"]), None)
-    units = read_decimal(fee.get("units"))
-    if units is None or units < 0:
+    units = Fraction(1) if fee.get("units") is None and fee.get("amount_cents") is not None else read_price(fee.get("units"))
+    if units is None:
         raise Refused("malformed")
-    return Line("one_off", name, units * whole_cents(fee["unit_amount_cents"]), None, units)
+    if fee.get("amount_cents") is not None:
+        return Line("one_off", name, whole_cents(fee["amount_cents"]), None, units)
+    price = read_price(fee["unit_amount_cents"])
+    if price is None:
+        raise Refused("malformed")
+    return Line("one_off", name, units * price, None, units)
 
 
 def whole_cents(value):
     cents = read_whole(value)
-    if cents is None or not 0 <= cents < 10**18:
+    if cents is None or cents < 0:
         raise Refused("malformed")
     return cents
 
@@ -383,10 +384,11 @@ def cancel_event(books, command, customer_id):
         raise Refused("malformed")
     named = read_lago(command["event"], {})
     given = plain_text(command.get("external_customer_id"))
-    if given and not books.catalog.in_force("customer", customer_id):
+    if given and not books.customer(customer_id):
         raise Refused("unknown_customer")
     event = books.holder((named.whose, named.identity))
-    if event is None or event.fate == "cancelled" or (given and event.window and event.window.subscription.customer_id != given):
+    subscription = books.subscriptions.get(named.whose[1])
+    if event is None or event.fate == "cancelled" or (given and subscription and subscription.customer_id != given):
         raise Refused("unknown_event")
     if event.content != named.content:
         raise Refused("content_mismatch")

@@ -55,12 +55,12 @@ def bad_line_difference(judged, printed, output):
 def read(line, names):
     """A record without what is free: ids by first appearance, refused bytes as JSON where they are JSON."""
     try:
-        record = json.loads(line, parse_float=str, parse_int=lambda text: int(text) if len(text) < 100 else text)
+        record = parse(line)
     except (ValueError, RecursionError):
         return {"unreadable": line[:2000]}
     if "text" in record:
         try:
-            record["value"] = json.loads(record["text"], parse_constant=no_constant)
+            record["value"] = parse(record["text"])
         except (ValueError, RecursionError):
             record["value"] = record["text"]
         del record["text"]
@@ -75,6 +75,11 @@ def read(line, names):
         if isinstance(value.get("usage"), dict):
             value["usage"]["invoice_id"] = names(value["usage"].get("invoice_id"))
     return record
+
+
+def parse(text):
+    return json.loads(text, parse_float=str, parse_int=lambda number: int(number) if len(number) < 100 else number,
+                      parse_constant=no_constant)
 
 
 def no_constant(text):

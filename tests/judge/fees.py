@@ -1,7 +1,7 @@
 """The lines of an invoice, worked out anew from its events each time.
 
 Amounts are in minor units: `exact` is a fraction, `amount` its one rounding. A tariff is the catalog as far as prices ask
-for it: plan, metrics, exponent of the currency. An invoice that isn't sealed has that of now, a sealed one its own.
+for it: plan, metrics, exponent of the currency, time zone. An invoice that isn't sealed has that of now, a sealed one its own.
 """
 
 from fractions import Fraction
@@ -28,7 +28,7 @@ class Line:
 
 def usage_lines(window, tariff, events, base_fee, edits):
     """Every line that usage can make, shown or not, by its place in the order."""
-    share = window.share(window.end, window.cut)
+    share = window.share(window.end, window.cut, tariff.zone)
     period = (window.start, window.end)
     lines, paid = {}, base_fee
     for place, charge in enumerate(tariff.plan.charges):
@@ -151,8 +151,8 @@ def place_in_order(key):
 
 # --- Base fee -----------------------------------------------------------------------------------------
 
-def base_fee(plan, window, end, cut):
-    return plan.amount_cents * window.share(end, cut)
+def base_fee(plan, window, end, cut, zone):
+    return plan.amount_cents * window.share(end, cut, zone)
 
 
 def base_line(plan, window, end, exact):

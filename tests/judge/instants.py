@@ -12,8 +12,10 @@ from zoneinfo import ZoneInfo
 SECOND = 10**9
 DAY = 86_400 * SECOND
 EPOCH_ORDINAL = 719_163
+LONGEST_DAYS = 36_600
+NO_ZONES = ("localtime", "Factory", "posixrules")     # Files beside the zones, on some machines.
 
-INSTANT = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:([Zz])|([+-])(\d\d):(\d\d))", re.ASCII)
+INSTANT = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:(Z)|([+-])(\d\d):(\d\d))", re.ASCII)
 DURATION = re.compile(r"P(?:(\d{1,9})W)?(?:(\d{1,9})D)?(T(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,9})S)?)?", re.ASCII)
 
 
@@ -58,7 +60,7 @@ def show_date(ordinal):
 def zone_named(name):
     """The time zone of that name, or None."""
     try:
-        return ZoneInfo(name) if name and not name.startswith(("/", ".")) else None
+        return ZoneInfo(name) if name and not name.startswith(("/", ".")) and name not in NO_ZONES else None
     except (ValueError, OSError, KeyError):
         return None
 
@@ -121,6 +123,11 @@ def read_duration(text):
     found = DURATION.fullmatch(text) if isinstance(text, str) else None
     if not found or text[-1] in "PT":
         return None
-    weeks, days, _, hours, minutes, seconds = (part or 0 for part in found.groups())
-    exact = int(hours) * 3600 + int(minutes) * 60 + int(seconds)
-    return Duration(int(weeks) * 7 + int(days), exact * SECOND, text)
+    weeks, days, _, hours, minutes, seconds = (int(part) if part and part[0] != "T" else 0 for part in found.groups())
+    exact, calendar = hours * 3600 + minutes * 60 + seconds, weeks * 7 + days
+    if calendar > LONGEST_DAYS or exact // 86_400 > LONGEST_DAYS:
+        return None
+    date_text = "".join(f"{part}{letter}" for part, letter in ((weeks, "W"), (days, "D")) if part)
+    time_text = "".join(f"{part}{letter}" for part, letter in ((hours, "H"), (minutes, "M"), (seconds, "S")) if part)
+    shown = "P" + date_text + ("T" + time_text if time_text else "")
+    return Duration(calendar, exact * SECOND, shown if date_text or time_text else "P0D")

@@ -89,7 +89,13 @@ def tariff_of(books, invoice):
     """The catalog now, as far as the window's prices ask for it."""
     plan = books.catalog.find("plan", invoice.window.plan_code)
     metrics = {charge.metric_code: books.catalog.find("billable_metric", charge.metric_code) for charge in plan.charges}
-    return SimpleNamespace(plan=plan, metrics=metrics, exponent=EXPONENTS.get(currency_of(books, invoice), 2))
+    return SimpleNamespace(plan=plan, metrics=metrics, exponent=EXPONENTS.get(currency_of(books, invoice), 2),
+                           zone=books.zone_of(invoice.customer_id))
+
+
+def fee_until(books, plan, window, end, cut):
+    """The base fee of the days used, as the time zone now counts them."""
+    return base_fee(plan, window, end, cut, books.zone_of(window.subscription.customer_id))
 
 
 def advance_line(books, window):
@@ -98,13 +104,13 @@ def advance_line(books, window):
     if not plan.in_advance or not plan.amount_cents:
         return None
     end, cut = window.first_planned
-    return base_line(plan, window, end, base_fee(plan, window, end, cut))
+    return base_line(plan, window, end, fee_until(books, plan, window, end, cut))
 
 
 def own_base(books, window):
     """The window's line for its own base fee, and what that fee comes to over all invoices."""
     plan = books.catalog.find("plan", window.plan_code)
-    due = base_fee(plan, window, window.end, window.cut)
+    due = fee_until(books, plan, window, window.end, window.cut)
     billed = window.billed_before
     open_before = window.before_skipped or (window.before and window.before.status == "draft")
     if billed is None and open_before and plan.in_advance:

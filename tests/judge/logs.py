@@ -9,12 +9,12 @@ FEATURES = [
     "zones", "anniversary", "own_grace", "rules", "taxes", "minimums", "commitments", "in_advance", "filters", "groups", "late",
     "next_period", "entity_numbers", "zero_closed", "endings", "waiting", "removals", "plan_changes", "changes", "invalid",
     "nonsense", "bad_values", "stripe", "cloudevents", "repeats", "cancels", "edits", "credits", "one_offs", "payments", "voids",
-    "bad_commands", "limits", "old_subscriptions", "arrivals", "long_silence", "own_format", "config", "settings"]
+    "bad_commands", "limits", "old_subscriptions", "arrivals", "long_silence", "own_format", "config", "settings", "big"]
 
 COMMANDS = {"cancels": ["event.cancel"] * 2, "edits": ["fee.edit", "fee.edit", "fee.reset", "invoice.refresh"],
             "credits": ["coupon.apply", "coupon.apply", "wallet.top_up", "credit_note.create", "wallet.purchase"],
             "one_offs": ["invoice.create_one_off", "wallet.purchase"],
-            "payments": ["payment.record", "payment.record", "payment.dispute_lost"], "voids": ["invoice.void", "invoice.finalize"]}
+            "payments": ["payment.record", "payment.record", "payment.dispute_lost"], "voids": ["invoice.void", "invoice.void", "invoice.void", "invoice.finalize"]}
 
 
 # What only together shows anything.
@@ -34,7 +34,7 @@ def write_log(seed, length=70):
     pen.features |= pen.rng.choice(THEMES) if pen.chance(0.6) else set()
     pen.features |= {feature for feature in ("late", "anniversary") if pen.chance(0.3)}
     pen.model = pen.pick("percentage", "volume", "graduated_percentage", "package") if pen.chance(0.15) else None
-    pen.tempo = pen.pick("months", "months", "months", "weeks", "weeks", "days", "hours", "minutes")
+    pen.tempo = pen.pick("months", "months", "months", "weeks", "weeks", "mixed", "days", "hours", "minutes")
     pen.step = world.TEMPOS[pen.tempo][1]
     pen.currency = pen.pick("EUR", "EUR", "USD", "JPY", "KWD")
     pen.zone, day = pen.rng.choice(world.PLACES)
@@ -77,8 +77,11 @@ def finish(pen):
         until = pen.now + pen.pick(-3, 2, 20) * pen.step
     else:
         pen.tick()
-        if pen.tempo in ("months", "weeks") and pen.chance(0.5):
+        if pen.tempo in ("months", "weeks", "mixed") and pen.chance(0.5):
             pen.now += 45 * DAY
+            pen.tick()
+        elif pen.tempo == "months" and pen.chance(0.1):
+            pen.now += 400 * DAY
             pen.tick()
     if pen.chance(0.015):
         acts.bad_line(pen)
@@ -95,7 +98,7 @@ def make_config(pen):
         "parking_limit": pen.pick("PT1M", "PT30M") if minutes else pen.pick("P1D", "P2D", "PT5H"),
         "refresh": "at_finalization", "refresh_interval": pen.pick("PT0S", "PT1S", "PT10M", "PT1M"),
         "will_be_due_days": pen.pick(0, 1, 3, 7), "dialect": pen.pick("lago", "stripe", "hyperline", "graceline"),
-        "format": "auto", "max_event_bytes": pen.pick(300, 1048576), "clock_skew_limit": "PT1S"}
+        "format": pen.pick("auto", "auto", "auto", "lago", "stripe", "cloudevents"), "max_event_bytes": pen.pick(300, 1048576), "clock_skew_limit": "PT1S"}
     for name, value in options.items():
         if pen.chance(0.5 if name == "will_be_due_days" else 0.3):
             members[name] = value

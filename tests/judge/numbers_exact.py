@@ -7,6 +7,7 @@ DECIMAL_TEXT = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 JSON_NUMBER = re.compile(r"(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?", re.ASCII)
 
 LONGEST_TEXT = 64
+LONGEST = 2**127
 INTEGER_DIGITS = 15
 PRICE_INTEGER_DIGITS = 12
 FRACTION_DIGITS = 12
@@ -47,10 +48,13 @@ def read_price(value):
 
 
 def read_whole(value):
-    """A JSON number that is an integer and written as one."""
-    if isinstance(value, Number) and re.fullmatch(r"-?\d{1,30}", value, re.ASCII):
-        return int(value)
-    return None
+    """A JSON number that is an integer, however it is written."""
+    if not isinstance(value, Number):
+        return None
+    if re.fullmatch(r"-?\d+", value, re.ASCII):
+        return int(value) if len(value) < 40 and -LONGEST <= int(value) < LONGEST else None
+    amount = read_decimal(value)
+    return int(amount) if amount is not None and amount.denominator == 1 else None
 
 
 def round_half_up(amount):

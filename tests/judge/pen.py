@@ -59,7 +59,9 @@ class Pen:
         entry = {"at": self.show_now(), "topic": topic, "key": key, "value": value}
         if headers:
             entry["headers"] = headers
-        self.add(RAW.sub(r"\1", json.dumps(entry, ensure_ascii=False)))
+        if self.has("own_format", 0.1) and value is not None and not headers:
+            entry["text"] = RAW.sub(r"\1", json.dumps(entry.pop("value"), ensure_ascii=self.chance(0.5), indent=self.pick(None, 1)))
+        self.add(RAW.sub(r"\1", json.dumps(entry, ensure_ascii=self.has("own_format", 0.5), separators=self.pick(None, (",", ":")))))
 
     def send_text(self, topic, key, text):
         """A record whose bytes are the text."""

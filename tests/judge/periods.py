@@ -72,13 +72,13 @@ class Window:
     `boundary` is where its period ends if nothing cuts it; `end` is known once it is over.
     """
 
-    def __init__(self, subscription, start, plan, zone, used_date, on_boundary):
+    def __init__(self, subscription, start, plan, zone, used, on_boundary):
         self.subscription, self.start, self.zone = subscription, start, zone
-        self.used_date, self.on_boundary = used_date, on_boundary
+        self.used_date, self.used_instant = used    # The last boundary that was met; its instant once it was one.
         self.end = self.cut = self.reason = None
         self.invoice = self.following = None
         self.skipped = False
-        self.start_date = used_date if on_boundary else local_date(start, zone)
+        self.start_date = self.used_date if on_boundary or start == subscription.started_at else local_date(start, zone)
         self.before = None              # The invoice that bills this window's base fee if that is paid in advance.
         self.before_skipped = False     # There never was such an invoice, for this window is older than its record.
         self.billed_before = None       # What that invoice billed, once it is sealed.
@@ -126,17 +126,17 @@ class Window:
     def contains(self, instant):
         return self.start <= instant < (self.planned_end()[0] if self.end is None else self.end)
 
-    def share(self, end, cut):
-        """The share of the whole interval that is covered from the start to this end."""
+    def share(self, end, cut, zone):
+        """The share of the whole interval that is covered from the start to this end, by dates in the zone."""
         if self.boundary_date is None:
             return Fraction(end - self.start, self.interval.length)
         first = max(self.start_date, self.interval_date)
         if end >= self.boundary:
             behind = self.boundary_date
         elif cut == "change":
-            behind = local_date(end, self.zone)
+            behind = local_date(end, zone)
         else:
-            behind = local_date(end - 1, self.zone) + 1
+            behind = local_date(end - 1, zone) + 1
         behind = min(max(behind, first), self.boundary_date)
         return Fraction(behind - first, self.boundary_date - self.interval_date)
 
@@ -144,5 +144,5 @@ class Window:
         """Of the whole interval, exact."""
         if self.boundary_date is None:
             return self.interval.length
-        whole = self.on_boundary and self.start_date == self.interval_date
-        return self.boundary - (self.start if whole else first_instant(self.interval_date, self.zone))
+        met = self.used_instant is not None and self.used_date == self.interval_date
+        return self.boundary - (self.used_instant if met else first_instant(self.interval_date, self.zone))

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from instants import days_long, read_duration, read_instant, zone_named
+from instants import LONGEST_DAYS, days_long, read_duration, read_instant, zone_named
 from json_text import canonical
 from numbers_exact import Number, read_decimal, read_price, read_whole
 
@@ -16,7 +16,6 @@ RANGES = {"graduated": "graduated_ranges", "volume": "volume_ranges",
           "graduated_percentage": "graduated_percentage_ranges"}
 MODELS = ("standard", "package", "percentage", "dynamic", *RANGES)
 FREE_PART = ("free_units_per_events", "free_units_per_total_aggregation")
-LONGEST_CENTS = 10**18
 
 REQUIRED = object()
 
@@ -108,7 +107,7 @@ def plain_text(value):
 
 def read_cents(value):
     number = read_whole(value)
-    return number if number is not None and 0 <= number < LONGEST_CENTS else None
+    return number if number is not None and number >= 0 else None
 
 
 def read_currency(value):
@@ -119,14 +118,14 @@ def read_currency(value):
 def read_grace(value):
     days = read_whole(value)
     if days is not None:
-        return days_long(days) if 0 <= days <= 10**6 else None
+        return days_long(days) if 0 <= days <= LONGEST_DAYS else None
     return read_duration(plain_text(value))
 
 
 def read_term(value):
     days = read_whole(value)
     if days is not None:
-        return days if 0 <= days <= 10**6 else None
+        return days if 0 <= days <= LONGEST_DAYS else None
     duration = read_duration(plain_text(value))
     return duration.days if duration and not duration.exact else None
 
@@ -148,7 +147,7 @@ def read_entity(record):
 
 def read_rule(rule):
     delay = rule.read("delay", REQUIRED, read_grace)
-    conditions = rule.texts("when", REQUIRED)
+    conditions = rule.texts("when") or []
     for index, condition in enumerate(conditions):
         if condition not in ("subscription_cycle", "metered_price"):
             raise Refusal("invalid_value", f"{rule.at('when')}/{index}")
@@ -227,6 +226,7 @@ def read_charge(charge):
     metric_code = charge.text("billable_metric_code")
     model = charge.choice("charge_model", MODELS)
     properties = read_object(charge, "properties")
+    default = read_properties(properties, model)
     filters = []
     for part in charge.objects("filters", ()):
         merged = dict(properties.members, **read_object(part, "properties").members)
@@ -236,7 +236,7 @@ def read_charge(charge):
     return SimpleNamespace(
         code=charge.text("code", metric_code), metric_code=metric_code, model=model,
         name=charge.name("invoice_display_name"), minimum_cents=charge.cents("min_amount_cents", 0),
-        properties=read_properties(properties, model), filters=filters, added=0)
+        properties=default, filters=filters, added=0)
 
 
 def read_object(members, name):
@@ -266,7 +266,7 @@ def read_properties(properties, model):
     if model == "percentage":
         read.rate = properties.price("rate")
         read.fixed = properties.price("fixed_amount", 0)
-        read.free_events = properties.whole(FREE_PART[0], 0, 0)
+        read.free_events = properties.whole(FREE_PART[0], 0, 0, 2**64 - 1)
         read.free_amount = properties.price(FREE_PART[1], 0)
         for limit in ("per_transaction_min_amount", "per_transaction_max_amount"):
             if properties.members.get(limit) is not None:
@@ -281,13 +281,16 @@ def read_tiers(properties, name, price_name):
     ranges = properties.objects(name)
     if not ranges:
         properties.refuse(name)
-    tiers, below = [], None
+    tiers, below = [], 0
     for index, part in enumerate(ranges):
         top = part.read("to_value", None, read_decimal)
-        if (top is None) != (index == len(ranges) - 1) or (top is not None and below is not None and top <= below):
+        if (top is None) != (index == len(ranges) - 1) or (top is not None and top <= below):
             part.refuse("to_value")
-        part.price("from_value", 0)
-        tiers.append(SimpleNamespace(top=top, price=part.price(price_name), flat=part.price("flat_amount", 0)))
+        part.read("from_value", None, read_decimal)
+        price, flat = part.price(price_name, None), part.price("flat_amount", None)
+        if price is None and flat is None:
+            part.refuse(price_name)
+        tiers.append(SimpleNamespace(top=top, price=price or 0, flat=flat or 0))
         below = top
     return tiers
 
@@ -316,7 +319,7 @@ def read_settings(record):
     known.parking = limit("parking_limit", known.parking)
     known.refresh = record.choice("refresh", ("continuous", "at_finalization"), known.refresh)
     known.refresh_interval = limit("refresh_interval", known.refresh_interval)
-    known.will_be_due_days = record.whole("will_be_due_days", None, 0, 10**4)
+    known.will_be_due_days = record.whole("will_be_due_days", None, 0, LONGEST_DAYS)
     known.format = record.choice("format", ("auto", "lago", "stripe", "cloudevents"), known.format)
     known.dialect = record.choice("dialect", ("graceline", "lago", "stripe", "hyperline"), known.dialect)
     known.max_event_bytes = record.whole("max_event_bytes", known.max_event_bytes, 1)
@@ -325,7 +328,7 @@ def read_settings(record):
 
 
 def read_limit(value):
-    duration = read_duration(plain_text(value))
+    duration = read_grace(value)
     return duration.length if duration else None
 
 

@@ -24,7 +24,7 @@ class Record:
         self.topic, self.key, self.headers = topic, key, headers
         self.written = written
         self.text = written if text is None else text
-        self.is_tombstone = text is None and written == "null"
+        self.is_tombstone = self.text.strip() == "null"
 
     def value_as_written(self):
         """What goes back out: JSON as it came, bytes that are no JSON as text."""
@@ -34,7 +34,8 @@ class Record:
             split_or_scalar(self.text)
         except (Unreadable, ValueError):
             return f'"text": {json.dumps(self.text)}'
-        return f'"value": {self.text}'
+        on_one_line = self.text.replace("\n", " ").replace("\r", " ")
+        return f'"value": {on_one_line}'
 
 
 def split_or_scalar(text):
@@ -95,6 +96,7 @@ def read_line(text, first):
     for name in members:
         if name not in MEMBERS:
             raise Unreadable(f"unknown member {name}")
+    members = {name: written for name, written in members.items() if name == "value" or written.strip() != "null"}
     at = read_instant(plain_text(scalar(members, "at")))
     if at is None:
         raise Unreadable("at isn't an instant")
@@ -108,14 +110,14 @@ def read_input(members):
     headers = read_record(members.get("headers", "{}"))
     if topic not in TOPICS:
         raise Unreadable("unknown topic")
-    if ("value" in members) == ("text" in members) or (text is None and "text" in members):
+    if "value" in members and "text" in members:
         raise Unreadable("a record has a value or a text")
     if not isinstance(headers, dict) or any(plain_text(value) is None for value in headers.values()):
         raise Unreadable("headers are texts")
     for value in (key, text):
         if value is not None and plain_text(value) is None:
             raise Unreadable("key and text are texts")
-    return Record(topic, key, headers, members.get("value"), text)
+    return Record(topic, key, headers, members.get("value", "null") if text is None else None, text)
 
 
 def scalar(members, name):

@@ -91,6 +91,7 @@ def replace_plan(books, subscription, window, plan_code):
     """A change at a window's very start is in force for all of it."""
     subscription.plan_code = plan_code
     if window:
+        window.zone = books.zone_of(subscription.customer_id)
         window.take_plan(books.catalog.find("plan", plan_code))
         window.plan_as_begun()
 
@@ -126,7 +127,7 @@ def begin(books, subscription, oldest=None):
         subscription.plan_code, subscription.change = subscription.change.plan_code, None
     plan = books.catalog.find("plan", subscription.plan_code)
     window = Window(subscription, subscription.started_at, plan, books.zone_of(subscription.customer_id),
-                    subscription.anchor, on_boundary=False)
+                    (subscription.anchor, None), on_boundary=False)
     open_window(books, subscription, window)
     too_old = oldest is not None and window.planned_end()[0] < oldest
     if plan.in_advance and not too_old:
@@ -175,9 +176,9 @@ def open_next(books, subscription, window):
     if subscription.change and subscription.change.at <= window.end:
         subscription.plan_code, subscription.change = subscription.change.plan_code, None
     on_boundary = window.cut is None and window.boundary_date is not None
+    used = (window.boundary_date, window.end) if on_boundary else (window.used_date, window.used_instant)
     following = Window(subscription, window.end, books.catalog.find("plan", subscription.plan_code),
-                       books.zone_of(subscription.customer_id),
-                       window.boundary_date if on_boundary else window.used_date, on_boundary)
+                       books.zone_of(subscription.customer_id), used, on_boundary)
     following.before, following.before_skipped = window.invoice, window.skipped
     window.following = following
     open_window(books, subscription, following)

@@ -57,11 +57,11 @@ def read_usage(text, headers, form):
 
 
 def recognise(value, headers):
-    if "ce_specversion" in headers or "specversion" in value:
+    if "ce_specversion" in headers or value.get("specversion") is not None:
         return "cloudevents"
-    if "event_name" in value:
+    if value.get("event_name") is not None:
         return "stripe"
-    if "code" in value:
+    if value.get("code") is not None:
         return "lago"
     raise Malformed("no dialect")
 
@@ -85,16 +85,16 @@ def read_stripe(value, _headers):
 
 def read_cloudevents(value, headers):
     """Structured: everything in the value. Binary: the value is the data, all else stands in headers."""
-    if "specversion" in value:
+    if value.get("specversion") is not None:
         attributes, data = value, object_member(value, "data")
     else:
         attributes = {name[3:]: text for name, text in headers.items() if name.startswith("ce_")}
         data = value
+    if attributes.get("specversion") is not None and plain_text(attributes["specversion"]) != "1.0":
+        raise Malformed("specversion")
     source, identity = text_member(attributes, "source", None), text_member(attributes, "id", None)
-    moment = attributes.get("time")
-    return Event(("either", text_member(attributes, "subject")),
-                 None if source is None or identity is None else (source, identity), text_member(attributes, "type"),
-                 None if moment is None else instant_or_malformed(moment), data, None)
+    return Event(("either", text_member(attributes, "subject")), None if identity is None else (source or "", identity),
+                 text_member(attributes, "type"), read_timestamp(attributes.get("time")), data, None)
 
 
 NEEDED = object()
@@ -131,8 +131,9 @@ def read_timestamp(value):
         return None
     if isinstance(value, Number) or (isinstance(value, str) and DECIMAL_TEXT.fullmatch(value)):
         sign, digits, power = normal(value)
-        if -power > 9 or len(digits) + power > 12:
+        if -power > 9:
             raise Malformed("timestamp")
+        power = min(power, 30)
         nanoseconds = int(Fraction(int(digits or "0")) * Fraction(10) ** power * SECOND)
         return -nanoseconds if sign else nanoseconds
     return instant_or_malformed(value)

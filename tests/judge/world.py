@@ -18,12 +18,17 @@ PLACES = [
     ("Asia/Kolkata", "2023-01-24"), ("America/St_Johns", "2024-03-01"), ("America/St_Johns", "2006-10-24"),
     ("Asia/Kathmandu", "2023-06-28"), ("Pacific/Kiritimati", "2023-05-28"), ("Pacific/Honolulu", "2023-05-28"),
     ("America/Havana", "2024-03-05"), ("Atlantic/Azores", "2024-03-25"), ("Asia/Tehran", "2021-03-15"),
-    ("America/Asuncion", "2023-09-25"), ("Pacific/Chatham", "2024-04-01"), ("Africa/Casablanca", "2024-03-05")]
+    ("America/Asuncion", "2023-09-25"), ("Pacific/Chatham", "2024-04-01"), ("Africa/Casablanca", "2024-03-05"),
+    ("Pacific/Fakaofo", "2011-12-22"), ("America/Caracas", "2016-04-25"), ("Asia/Pyongyang", "2018-04-28"),
+    ("America/Scoresbysund", "2025-03-25"), ("Africa/Juba", "2021-01-27"), ("Antarctica/Troll", "2024-03-25"),
+    ("Pacific/Norfolk", "2019-10-01"), ("America/Nuuk", "2023-03-20"), ("Europe/Volgograd", "2020-12-20")]
+NAMES = [["ann", "bob", "cid"], ["ann", "bob", "cid"], ["Zoé", "ann", "🦊"], ["a/b", "a", "a b"]]
 ZONES = sorted({zone for zone, _day in PLACES})
 
 TEMPOS = {
     "months": (["monthly", "monthly", "monthly", "quarterly", "semiannual", "yearly"], 3 * DAY),
     "weeks": (["weekly", "daily", "monthly"], DAY),
+    "mixed": (["monthly", "P10D", "PT100H", "weekly", "quarterly"], DAY),
     "days": (["daily", "daily", "weekly"], 10 * HOUR),
     "hours": (["PT1H", "PT6H", "P1D", "daily"], HOUR),
     "minutes": (["PT1M", "PT5M", "PT90S"], 30 * SECOND)}
@@ -41,6 +46,7 @@ def graces(pen):
     return {
         "months": [0, 1, 2, 3, 5, 10, "PT72H", "P1DT12H", "P1W", "PT36H", 30],
         "weeks": [0, 1, "PT12H", "P1DT1H", 2, "PT23H", 3],
+        "mixed": [0, 1, "PT12H", "P1DT1H", 2, "PT99H", 5],
         "days": [0, "PT1H", "PT23H", "PT12H", 1, "PT6H30M"],
         "hours": [0, "PT10M", "PT59M", "PT30M", "PT1H"],
         "minutes": [0, "PT10S", "PT59S", "PT30S", "PT1M"]}[pen.tempo]
@@ -108,7 +114,8 @@ def make_charge(pen, metric, code):
     if pen.has("groups", 0.5):
         charge["properties"]["pricing_group_keys"] = pen.pick(["country"], ["country", "region"])
     if pen.has("filters", 0.6):
-        charge["filters"] = [make_filter(pen, model) for _ in range(pen.pick(1, 2, 3))]
+        parts = [make_filter(pen, model) for _ in range(pen.pick(1, 2, 3))]
+        charge["filters"] = [part for place, part in enumerate(parts) if all(part["values"] != other["values"] for other in parts[:place])]
     return charge
 
 
@@ -134,6 +141,10 @@ def make_plan(pen, code, metrics):
             "pay_in_advance": pen.has("in_advance", 0.6), "charges": []}
     if not pen.chance(0.9):
         del plan["amount_currency"]
+    if pen.has("zero_closed", 0.5):
+        plan["amount_cents"] = 0
+    if pen.has("invalid", 0.15):
+        plan["amount_currency"] = pen.pick("EUR", "USD", "JPY")
     if pen.has("commitments", 0.6):
         plan["minimum_commitment_cents"] = pen.pick(1000, 5000, 100001)
     for metric in metrics:
@@ -171,7 +182,7 @@ def make_customer(pen, code, entity_codes):
     customer = {"kind": "customer", "external_id": code, "name": code.title()}
     if pen.chance(0.9):
         customer["billing_entity_code"] = pen.rng.choice(entity_codes)
-    if pen.chance(0.9) or "billing_entity_code" not in customer:
+    if pen.chance(0.9) or "billing_entity_code" not in customer or "invalid" in pen.features:
         customer["currency"] = pen.currency
     if pen.has("zones", 0.5):
         customer["timezone"] = pen.rng.choice([pen.zone, pen.rng.choice(ZONES)])
@@ -210,6 +221,16 @@ def start_near(pen):
     return pen.rng.choice(options)
 
 
+def make_big(pen, record):
+    """As much as a price, an amount and a quantity may be."""
+    if record["kind"] == "plan" and pen.has("big", 0.6):
+        record["amount_cents"] = pen.pick(10**12, 999999999999)
+        for charge in record["charges"]:
+            if charge["charge_model"] in ("standard", "package"):
+                charge["properties"]["amount"] = pen.pick("999999999999.999999999999", "999999999999", "0.000000000001")
+    return record
+
+
 # --- The first catalog --------------------------------------------------------------------------------
 
 def found(pen):
@@ -220,10 +241,10 @@ def found(pen):
                     {"kind": "tax", "code": "city", "name": "City", "rate": pen.pick("1.5", "0", "3")}]
     else:
         pen.features.discard("taxes")
-    entities = [make_entity(pen, code) for code in ["acme", "bolt"][:pen.pick(1, 1, 2)]]
+    entities = [make_entity(pen, code) for code in pen.pick(["acme"], ["acme"], ["acme", "bolt"], ["default", "acme"])]
     metrics = [make_metric(pen, code, pen.rng.choice(AGGREGATIONS)) for code in ["calls", "seats", "bytes", "trips"][:pen.pick(1, 2, 3, 4)]]
-    plans = [make_plan(pen, code, metrics) for code in ["pro", "max", "lite"][:pen.pick(1, 2, 2, 3)]]
-    customers = [make_customer(pen, code, [entity["code"] for entity in entities]) for code in ["ann", "bob", "cid"][:pen.pick(1, 2, 3)]]
+    plans = [make_big(pen, make_plan(pen, code, metrics)) for code in ["pro", "max", "lite"][:pen.pick(1, 2, 2, 3)]]
+    customers = [make_customer(pen, code, [entity["code"] for entity in entities]) for code in pen.rng.choice(NAMES)[:pen.pick(1, 2, 3)]]
     names = [customer["external_id"] for customer in customers]
     codes = [plan["code"] for plan in plans]
     subscriptions = [make_subscription(pen, f"sub_{number}", names, codes) for number in range(1, pen.pick(2, 3, 4, 5))]
@@ -270,7 +291,7 @@ def change_something(pen):
 
 def change_plan(pen, plan):
     charges = plan["charges"]
-    what = pen.pick("price", "price", "amount", "name", "minimum", "charge", "nothing", "advance", "model")
+    what = pen.pick("price", "price", "amount", "name", "minimum", "charge", "nothing", "advance", "model", "without")
     if what == "price" and charges:
         charge = pen.rng.choice(charges)
         old = charge["properties"]
@@ -287,6 +308,8 @@ def change_plan(pen, plan):
         metrics = known(pen, "billable_metric")
         if metrics:
             charges.append(make_charge(pen, pen.rng.choice(metrics), pen.new_id("x_")))
+    elif what == "without" and len(charges) > 1 and pen.chance(0.5):
+        charges.pop()
     elif what == "advance" and pen.has("in_advance", 0.3):
         plan["pay_in_advance"] = not plan["pay_in_advance"]
     elif what == "model" and charges:
@@ -439,6 +462,9 @@ def name_the_unknown(pen):
 
 
 def remove_something(pen):
+    if pen.chance(0.05):
+        pen.send("billing.catalog", "settings/settings", None)
+        return
     kind = pen.pick("plan", "customer", "subscription", "subscription", "tax", "billing_entity", "billable_metric")
     names = [code for its, code in sorted(pen.records) if its == kind]
     if kind == "billing_entity":

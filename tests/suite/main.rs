@@ -1,5 +1,6 @@
 //! Everything that is tested from outside the code, in one binary.
 
+mod books;
 mod chaos;
 mod console;
 mod contract;
