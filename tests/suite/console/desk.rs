@@ -95,28 +95,19 @@ impl Desk {
 
     /// Every record of a topic, partition by partition.
     pub(super) fn records(&self, topic: &str) -> Vec<Found> {
+        (0..self.partitions(topic) as i32).flat_map(|partition| self.records_of(topic, partition)).collect()
+    }
+
+    fn records_of(&self, topic: &str, partition: i32) -> Vec<Found> {
         let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", &self.brokers)
-            .set("group.id", "reader")
-            .set("auto.offset.reset", "earliest");
+        config.set("bootstrap.servers", &self.brokers).set("group.id", "reader");
         let consumer: BaseConsumer = config.create().expect("settings are sound");
-        let mut records = Vec::new();
-        for partition in 0..self.partitions(topic) as i32 {
-            let (low, high) =
-                consumer.fetch_watermarks(topic, partition, PATIENCE).expect("the broker answers");
-            let mut list = rdkafka::TopicPartitionList::new();
-            list.add_partition_offset(topic, partition, rdkafka::Offset::Offset(low))
-                .expect("an offset is one");
-            consumer.assign(&list).expect("a partition can be assigned");
-            for _ in low..high {
-                let message =
-                    consumer.poll(PATIENCE).expect("a record comes in time").expect("it can be read");
-                records.push(found(&message));
-            }
-            consumer.unassign().expect("a partition can be given back");
-        }
-        records
+        let (low, high) = consumer.fetch_watermarks(topic, partition, PATIENCE).expect("the broker answers");
+        let mut list = rdkafka::TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, rdkafka::Offset::Offset(low)).expect("an offset is one");
+        consumer.assign(&list).expect("a partition can be assigned");
+        let next = || consumer.poll(PATIENCE).expect("a record comes in time").expect("it can be read");
+        (low..high).map(|_| found(&next())).collect()
     }
 
     /// How many partitions a topic has; 0 if it isn't there.
