@@ -7,6 +7,7 @@ pub mod command;
 pub mod digest;
 pub mod document;
 pub mod exact;
+pub mod excerpt;
 pub mod ids;
 pub mod instant;
 pub mod keep;
