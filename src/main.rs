@@ -10,11 +10,12 @@ use graceline::config::{self, Config};
 use graceline::console::dev::Dev;
 use graceline::console::replay::{self, Choice};
 use graceline::console::simulate::{self, BadLine, SimulateError};
-use graceline::console::{check, demo, http, run, send, settings_apply, topics};
+use graceline::console::{check, demo, http, look, run, send, settings_apply, start, topics};
 use graceline::invoice::instant::Instant;
 use graceline::persist::redis::RedisStore;
 use graceline::shard::health::Health;
 use graceline::telemetry;
+use tracing::warn;
 
 #[derive(Parser)]
 #[command(name = "graceline", version, about = "A stream processor for usage-based billing")]
@@ -138,8 +139,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is said beside the answer to a command that somebody typed and waits for.
-const TYPED: Option<&str> = Some("warn");
+/// What is said beside the answer to a command that somebody typed and waits for. What the Kafka client tries again is
+/// nobody's business until it fails.
+const TYPED: Option<&str> = Some("warn,graceline::ingest::kafka::client=error");
 
 fn check_configuration(path: Option<&std::path::Path>) -> ExitCode {
     if let Err(problems) = Config::load(path, config::environment()) {
@@ -185,6 +187,9 @@ async fn start_processor(config: Config) -> Result<(), String> {
     if let Some(listen) = &config.http_listen {
         http::serve(listen, health.clone()).await?;
     }
+    config.warnings().iter().for_each(|warning| warn!("{warning}"));
+    start::prepare_redis(&config.redis, &health).await?;
+    let are_settings_known = look::knows_settings(&store, config.kafka.partitions).await?;
     let settings = config.settings().clone();
     let plant = run::Plant {
         topics: config.topic_names(settings.dialect),
@@ -194,6 +199,7 @@ async fn start_processor(config: Config) -> Result<(), String> {
         kafka: config.kafka,
         store,
         settings,
+        are_settings_known,
         health,
         has_topics: false,
         clock: Arc::new(run::now_ms),

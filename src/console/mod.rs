@@ -5,14 +5,18 @@ pub mod demo;
 pub mod dev;
 pub mod envelope;
 pub mod http;
+mod incoming;
 mod lag;
 mod live_view;
+pub mod look;
 mod outgoing;
+mod reach;
 pub mod replay;
 pub mod run;
 pub mod send;
 pub mod settings_apply;
 pub mod simulate;
+pub mod start;
 pub mod topics;
 
 use std::io::Write as _;

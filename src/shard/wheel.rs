@@ -251,6 +251,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         }
         self.gauges.read(&batch.read_to);
         self.gauges.note(&self.books, self.standing.outbox.1 - self.sent_up_to());
+        self.world.health.note_settings(self.books.settings());
         Ok(())
     }
 
