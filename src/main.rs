@@ -9,8 +9,9 @@ use clap::{Parser, Subcommand};
 use graceline::config::{self, Config};
 use graceline::console::dev::Dev;
 use graceline::console::replay::{self, Choice};
+use graceline::console::show::{self, Which};
 use graceline::console::simulate::{self, BadLine, SimulateError};
-use graceline::console::{check, demo, http, look, run, send, settings_apply, start, topics};
+use graceline::console::{check, demo, event, http, look, run, send, settings_apply, start, topics};
 use graceline::invoice::instant::Instant;
 use graceline::persist::redis::RedisStore;
 use graceline::shard::health::Health;
@@ -66,6 +67,21 @@ enum Command {
         #[arg(long)]
         config: Option<PathBuf>,
     },
+    /// What the store keeps: invoices, usage, shards.
+    Show {
+        #[command(subcommand)]
+        what: Shown,
+    },
+    /// How an invoice came to be: its period, grace and dates, and each fee step by step.
+    Explain {
+        /// Its id or number.
+        invoice: String,
+        /// Only fees of this charge, or of this type.
+        #[arg(long)]
+        fee: Option<String>,
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
     /// Sends rejected usage back, as it first came. What lacks an id or a timestamp gets new ones.
     ReplayRejected {
         /// Only what was rejected for this reason; may be given several times.
@@ -90,6 +106,38 @@ enum Command {
         /// Ends with a line that counts the fates of usage.
         #[arg(long)]
         books: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum Shown {
+    /// One invoice whole, or a line for each of a customer's or a subscription's.
+    Invoice {
+        #[command(flatten)]
+        which: Which,
+        /// As its webhooks have it, a line each.
+        #[arg(long)]
+        json: bool,
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// What a subscription has used, period by period; or what became of one event.
+    Usage {
+        /// Its external id.
+        subscription: String,
+        /// The event's id.
+        #[arg(long)]
+        event: Option<String>,
+        /// A CloudEvent's source, which belongs to its id.
+        #[arg(long, requires = "event")]
+        source: Option<String>,
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// How far each shard is, and what it has counted.
+    Shards {
+        #[arg(long)]
+        config: Option<PathBuf>,
     },
 }
 
@@ -131,11 +179,34 @@ fn main() -> ExitCode {
         Command::Send { what, file, key, config } => {
             work(config.as_deref(), TYPED, async |config| send::send(&config, what, &file, key.as_deref()))
         }
+        Command::Show { what } => look_into(what),
+        Command::Explain { invoice, fee, config } => work(config.as_deref(), TYPED, async |config| {
+            show::explain(&config, &invoice, fee.as_deref()).await
+        }),
         Command::ReplayRejected { reason, since, dry_run, config } => {
             let choice = Choice { reasons: reason, since, dry_run };
             work(config.as_deref(), TYPED, async |config| replay::replay(&config, &choice))
         }
         Command::Simulate { file, until, books } => run_simulation(&file, until, books),
+    }
+}
+
+fn look_into(what: Shown) -> ExitCode {
+    match what {
+        Shown::Invoice { which, json, config } => {
+            work(config.as_deref(), TYPED, async |config| show::invoice(&config, &which, json).await)
+        }
+        Shown::Usage { subscription, event: None, config, .. } => {
+            work(config.as_deref(), TYPED, async |config| show::usage(&config, &subscription).await)
+        }
+        Shown::Usage { subscription, event: Some(event), source, config } => {
+            work(config.as_deref(), TYPED, async |config| {
+                event::fate(&config, &subscription, &event, source.as_deref()).await
+            })
+        }
+        Shown::Shards { config } => {
+            work(config.as_deref(), TYPED, async |config| show::shards(&config).await)
+        }
     }
 }
 
@@ -189,7 +260,8 @@ async fn start_processor(config: Config) -> Result<(), String> {
     }
     config.warnings().iter().for_each(|warning| warn!("{warning}"));
     start::prepare_redis(&config.redis, &health).await?;
-    let are_settings_known = look::knows_settings(&store, config.kafka.partitions).await?;
+    // Where the store can't say, the catalog is asked.
+    let are_settings_known = look::knows_settings(&store, config.kafka.partitions).await.unwrap_or(false);
     let settings = config.settings().clone();
     let plant = run::Plant {
         topics: config.topic_names(settings.dialect),

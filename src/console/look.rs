@@ -2,8 +2,9 @@
 
 use crate::catalog::settings::Settings;
 use crate::invoice::books::Books;
-use crate::invoice::excerpt::{Label, Picked};
+use crate::invoice::excerpt::{Label, Picked, coming_invoices};
 use crate::invoice::instant::Instant;
+use crate::invoice::keep::Opened;
 use crate::persist::reading::Reader;
 use crate::persist::redis::RedisStore;
 use crate::persist::{CommitNo, ShardId};
@@ -115,12 +116,23 @@ impl Search {
         };
         // A name may have belonged to a subscription that never began; the last one is meant.
         let mut found = None;
-        self.scan(kind, 0..count, |number, label| {
+        self.scan(kind, 0..count, |number, key, bytes| {
+            let label = Label::read(key, bytes)?;
             if label.names.iter().any(|known| known == name) {
                 found = Some(if kind == "customer" { number } else { label.customer });
             }
+            Ok(())
         })
         .await?;
+        if found.is_none() && kind == "bill" && name.starts_with("in_") {
+            self.scan("subscription", 0..subscriptions, |_, key, bytes| {
+                if coming_invoices(key, bytes)?.iter().any(|id| id == name) {
+                    found = Some(Label::read(key, bytes)?.customer);
+                }
+                Ok(())
+            })
+            .await?;
+        }
         match found {
             None => Ok(None),
             Some(customer) => self.excerpt(settings, customer).await.map(Some),
@@ -147,13 +159,15 @@ impl Search {
                 let now = view.contents.now().unwrap_or(Instant::MIN);
                 return Ok(Found { shard: self.shard, commit, now, books });
             }
-            let is_his = |label: &Label| label.customer == customer;
-            self.scan("subscription", known.0..subscriptions, |number, label| {
-                picked.subscriptions.extend(is_his(&label).then_some(number));
+            let is_his = |key: &str, bytes: &[u8]| Ok(Label::read(key, bytes)?.customer == customer);
+            self.scan("subscription", known.0..subscriptions, |number, key, bytes| {
+                picked.subscriptions.extend(is_his(key, bytes)?.then_some(number));
+                Ok(())
             })
             .await?;
-            self.scan("bill", known.1..bills, |number, label| {
-                picked.bills.extend(is_his(&label).then_some(number));
+            self.scan("bill", known.1..bills, |number, key, bytes| {
+                picked.bills.extend(is_his(key, bytes)?.then_some(number));
+                Ok(())
             })
             .await?;
             (known, catalog) = ((subscriptions, bills), Some(view.contents));
@@ -161,12 +175,12 @@ impl Search {
         Err(format!("shard {} changes too fast to be looked at: try again", self.shard))
     }
 
-    /// Reads the labels of a stretch of documents.
+    /// Reads a stretch of documents.
     async fn scan(
         &mut self,
         kind: &str,
         numbers: std::ops::Range<u32>,
-        mut see: impl FnMut(u32, Label),
+        mut see: impl FnMut(u32, &str, &[u8]) -> Opened<()>,
     ) -> Result<(), String> {
         let mut first = numbers.start;
         while first < numbers.end {
@@ -175,7 +189,7 @@ impl Search {
             let documents = self.reader.documents(&keys).await.map_err(|error| format!("redis: {error}"))?;
             for ((number, key), bytes) in (first..next).zip(&keys).zip(documents) {
                 if let Some(bytes) = bytes {
-                    see(number, Label::read(key, &bytes).map_err(|unreadable| unreadable.0)?);
+                    see(number, key, &bytes).map_err(|unreadable| unreadable.0)?;
                 }
             }
             first = next;

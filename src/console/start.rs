@@ -39,6 +39,7 @@ pub async fn prepare_redis(redis: &RedisSettings, health: &Health) -> Result<(),
                 health.wait_for(format!("redis: {why}"));
                 has_said = true;
             }
+            looks = 0;
             tokio::time::sleep(PAUSE).await;
             continue;
         }

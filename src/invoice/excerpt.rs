@@ -17,7 +17,7 @@ use super::instant::Instant;
 use super::keep::{Contents, Opened, parse, unreadable};
 use super::kept::{CustomerText, SubscriptionText, UsageText};
 use super::kept_bills::BillText;
-use super::period::End;
+use super::period::{End, Period};
 use crate::catalog::settings::Settings;
 
 /// Which of a shard's customers, subscriptions and invoices are meant, by their numbers.
@@ -47,6 +47,27 @@ struct Identified<'a> {
 struct Numbered<'a> {
     #[serde(borrow)]
     number: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Running {
+    period: [i64; 7],
+    bill: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct RunningText<'a> {
+    #[serde(borrow)]
+    record: Identified<'a>,
+    windows: Vec<Running>,
+}
+
+/// The ids that the invoices of a subscription's running periods will have.
+pub fn coming_invoices(key: &str, subscription: &[u8]) -> Opened<Vec<String>> {
+    let text: RunningText<'_> = parse(key, subscription)?;
+    let running = text.windows.iter().filter(|window| window.bill.is_none());
+    let from = running.map(|window| Period::from_parts(window.period).from);
+    Ok(from.map(|from| invoice_id(&text.record.external_id, from, false).to_string()).collect())
 }
 
 #[derive(Deserialize)]
@@ -193,7 +214,7 @@ impl Books {
         all
     }
 
-    fn standing(&self, bill: &Bill) -> Standing {
+    pub(super) fn standing(&self, bill: &Bill) -> Standing {
         match &bill.stage {
             Stage::Draft(draft) => {
                 let finalizes_at = match draft.finalizes_at {

@@ -8,6 +8,7 @@ pub mod digest;
 pub mod document;
 pub mod exact;
 pub mod excerpt;
+pub mod explain;
 pub mod ids;
 pub mod instant;
 pub mod keep;

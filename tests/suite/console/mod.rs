@@ -3,4 +3,6 @@
 mod desk;
 mod http;
 mod operator;
+mod prometheus;
 mod servers;
+mod showing;
