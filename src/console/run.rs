@@ -110,6 +110,8 @@ pub async fn run<S: Store>(plant: Plant<S>, mut stop: watch::Receiver<bool>) -> 
     info!("Finishing what was begun.");
     crew.finish(DRAIN_MAX).await;
     drop(crew);
+    // Whoever is told now to give shards up has none.
+    drop(changes);
     if let Ok(membership) = Arc::try_unwrap(membership) {
         let _ = tokio::time::timeout(Duration::from_secs(2), membership.leave()).await;
     }
