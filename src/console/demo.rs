@@ -19,7 +19,7 @@ use super::dev::Dev;
 use super::live_view::LiveView;
 use crate::catalog::json::Json;
 use crate::config::Config;
-use crate::invoice::instant::Instant;
+use crate::invoice::instant::{DAY, Instant, Span};
 use crate::shard::health::{Health, State};
 use crate::shard::wheel::Clock;
 
@@ -234,21 +234,19 @@ fn tell(brokers: &str, clock: &Clock) -> Result<(), String> {
     let mut next = 0;
     loop {
         let now = Instant(clock() * 1_000_000);
-        while let Some((_, topic, key, value)) =
+        while let Some((at, topic, key, value)) =
             STORY.get(next).filter(|(at, ..)| Instant::parse_rfc3339(at).is_some_and(|at| at <= now))
         {
             producer
                 .send(BaseRecord::to(topic).key(*key).payload(*value))
                 .map_err(|(error, _)| failed(error))?;
-            scene.say(now, &remark(key, value));
+            let at = Instant::parse_rfc3339(at).expect("the story's instants are instants");
+            scene.say((at, 0, next as u64), &remark(key, value));
             next += 1;
         }
         while let Some(message) = consumer.poll(Duration::from_millis(5)) {
             let message = message.map_err(failed)?;
-            let at = header(&message, "webhook-timestamp")
-                .and_then(|text| Instant::parse_rfc3339(&text))
-                .unwrap_or(now);
-            scene.hear(at, message.topic(), message.payload().unwrap_or_default());
+            scene.hear(place_of(&message), message.topic(), message.payload().unwrap_or_default());
         }
         scene.show(now);
         if now > end {
@@ -256,6 +254,16 @@ fn tell(brokers: &str, clock: &Clock) -> Result<(), String> {
             return scene.close();
         }
     }
+}
+
+/// Where a record belongs in the story: at the instant it is about, behind what was sent then.
+fn place_of(message: &BorrowedMessage<'_>) -> Place {
+    let told = Json::read(message.payload().unwrap_or_default());
+    let rejected = told.as_ref().and_then(|json| json.get("timestamp")).and_then(Json::as_text);
+    let at = header(message, "webhook-timestamp").or(rejected.map(str::to_owned));
+    let at = at.and_then(|text| Instant::parse_rfc3339(&text)).unwrap_or(Instant::MIN);
+    let seq = header(message, "graceline-seq").and_then(|seq| seq.parse().ok()).unwrap_or_default();
+    (at, 1 + message.partition(), seq)
 }
 
 fn header(message: &BorrowedMessage<'_>, name: &str) -> Option<String> {
@@ -280,10 +288,19 @@ fn text_of(json: Option<&Json>, name: &str) -> String {
     json.and_then(|json| json.get(name)).and_then(Json::as_text).unwrap_or_default().to_owned()
 }
 
+/// When something happens in the story, and its order among what happens then: what is sent comes first, then each shard
+/// in its own order.
+type Place = (Instant, i32, u64);
+
+/// How far the telling is behind: what belongs between two other things is there by then.
+const BEHIND: Span = Span(DAY / 2);
+
 /// Where the story is told: lines, or a view that is drawn again and again.
 struct Scene {
     view: Option<LiveView>,
     invoices: BTreeMap<String, Shown>,
+    /// What is still to be told.
+    coming: BTreeMap<Place, String>,
     finalized: u32,
     overdue: u32,
 }
@@ -291,21 +308,28 @@ struct Scene {
 impl Scene {
     fn open(is_terminal: bool) -> Scene {
         let view = if is_terminal { LiveView::open().ok() } else { None };
-        Scene { view, invoices: BTreeMap::new(), finalized: 0, overdue: 0 }
+        Scene { view, invoices: BTreeMap::new(), coming: BTreeMap::new(), finalized: 0, overdue: 0 }
     }
 
-    fn say(&mut self, at: Instant, line: &str) {
-        let line = format!("{}  {line}", &at.to_string()[..16]);
-        match &mut self.view {
-            Some(view) => view.say(line),
-            None => {
-                let _ = writeln!(std::io::stdout(), "{line}");
+    fn say(&mut self, place: Place, line: &str) {
+        self.coming.insert(place, format!("{}  {line}", &place.0.to_string()[..10]));
+    }
+
+    /// Tells what happened up to then.
+    fn tell(&mut self, until: Instant) {
+        while let Some(entry) = self.coming.first_entry().filter(|entry| entry.key().0 <= until) {
+            let line = entry.remove();
+            match &mut self.view {
+                Some(view) => view.say(line),
+                None => {
+                    let _ = writeln!(std::io::stdout(), "{line}");
+                }
             }
         }
     }
 
     /// A webhook or a dead letter has come.
-    fn hear(&mut self, at: Instant, topic: &str, value: &[u8]) {
+    fn hear(&mut self, at: Place, topic: &str, value: &[u8]) {
         let json = Json::read(value);
         let Some(invoice) = json.as_ref().and_then(|json| json.get("invoice")) else {
             let what = topic.trim_start_matches("webhooks.");
@@ -350,12 +374,14 @@ impl Scene {
     }
 
     fn show(&mut self, now: Instant) {
+        self.tell(now.minus(BEHIND));
         if let Some(view) = &mut self.view {
             view.draw(now, self.invoices.values());
         }
     }
 
-    fn close(self) -> Result<(), String> {
+    fn close(mut self) -> Result<(), String> {
+        self.tell(Instant::MAX);
         drop(self.view);
         if self.finalized < 4 || self.overdue == 0 {
             return Err(format!(
