@@ -124,3 +124,42 @@ fn worth(tier: &Tier, units: Quantity, mark: &str) -> String {
     let flat = if tier.flat.0 == 0 { String::new() } else { format!(" + {}", tier.flat) };
     format!("{units} × {}{mark}{flat}", tier.per_unit)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quantity(text: &str) -> Quantity {
+        Quantity::parse_text(text).expect("a quantity")
+    }
+
+    fn tiers() -> Vec<Tier> {
+        let tier = |up_to: Option<&str>, per_unit, flat| Tier {
+            up_to: up_to.map(quantity),
+            per_unit: quantity(per_unit),
+            flat: quantity(flat),
+        };
+        vec![tier(Some("10"), "10", "2"), tier(None, "5", "0")]
+    }
+
+    #[track_caller]
+    fn check(price: &Price, units: &str, expected: &[&str]) {
+        assert_eq!(steps(price, quantity(units)), expected);
+    }
+
+    #[test]
+    fn steps_say_what_is_priced() {
+        check(&Price::Standard { amount: quantity("0.02") }, "7", &["7 × 0.02"]);
+        let graduated = Price::Graduated(tiers());
+        check(&graduated, "0", &["tier up to 10: 0 × 10 + 2"]);
+        check(&graduated, "10", &["tier up to 10: 10 × 10 + 2"]);
+        check(&graduated, "12.5", &["tier up to 10: 10 × 10 + 2", "tier without end: 2.5 × 5"]);
+        check(&Price::GraduatedPercentage(tiers()), "4", &["tier up to 10: 4 × 10 % + 2"]);
+        let volume = Price::Volume(tiers());
+        check(&volume, "10", &["all 10 are in the tier up to 10: 10 × 10 + 2"]);
+        check(&volume, "11", &["all 11 are in the tier without end: 11 × 5"]);
+        let package =
+            Price::Package { amount: quantity("3"), free_units: quantity("2"), size: quantity("5") };
+        check(&package, "9", &["9 less 2 free ones, in packages of 5, 3 each"]);
+    }
+}

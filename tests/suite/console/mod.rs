@@ -1,7 +1,9 @@
 //! What people type and look at.
 
+mod demo;
 mod desk;
 mod http;
+mod manual;
 mod operator;
 mod prometheus;
 mod servers;

@@ -24,7 +24,7 @@ const COMMANDS: &str = r#"{"command":"invoice.create_one_off","command_id":"c1",
 "#;
 
 /// A desk with a real broker and a real Redis; `None` where there are none.
-fn desk() -> Option<Desk> {
+pub(super) fn desk() -> Option<Desk> {
     let (Ok(brokers), Ok(redis)) = (std::env::var("KAFKA_BROKERS"), std::env::var("REDIS_URL")) else {
         return None;
     };
