@@ -59,7 +59,7 @@ async fn held(reader: &mut Reader, shard: ShardId, hash: u64) -> Result<Option<(
     let chunks: Vec<String> = view.contents.id_chunks().rev().map(|number| format!("ids:{number}")).collect();
     let mut found = None;
     for keys in chunks.chunks(CHUNK) {
-        let documents = reader.documents(keys).await.map_err(|error| format!("redis: {error}"))?;
+        let documents = reader.documents(keys).await.map_err(look::unread)?;
         found = documents.iter().flatten().find_map(|chunk| find_id(chunk, hash));
         if found.is_some() {
             break;
@@ -68,7 +68,7 @@ async fn held(reader: &mut Reader, shard: ShardId, hash: u64) -> Result<Option<(
     let Some(fate) = found.filter(|found| found.fate != "free") else { return Ok(None) };
     let keys: Vec<String> = view.contents.parked().iter().map(|number| format!("parked:{number}")).collect();
     for keys in keys.chunks(CHUNK) {
-        let documents = reader.documents(keys).await.map_err(|error| format!("redis: {error}"))?;
+        let documents = reader.documents(keys).await.map_err(look::unread)?;
         let is_it = |bytes: &Vec<u8>| {
             let json = Json::read(bytes);
             json.as_ref().and_then(|json| json.get("id")).and_then(Json::as_integer) == Some(i128::from(hash))

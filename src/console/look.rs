@@ -7,7 +7,7 @@ use crate::invoice::instant::Instant;
 use crate::invoice::keep::Opened;
 use crate::persist::reading::Reader;
 use crate::persist::redis::RedisStore;
-use crate::persist::{CommitNo, ShardId};
+use crate::persist::{CommitNo, LedgerError, ShardId};
 use crate::shard::territory::Territory;
 use crate::shard::view::View;
 
@@ -32,9 +32,21 @@ pub struct Found {
 /// How many documents are read at once.
 const CHUNK: u32 = 2_000;
 
+/// What to tell people when the store doesn't answer.
+pub(super) fn unread(error: LedgerError) -> String {
+    match error {
+        LedgerError::Unavailable(why) => {
+            format!(
+                "redis can't be read: {why}: see that it runs, and that redis.url names the right place and user"
+            )
+        }
+        error => error.to_string(),
+    }
+}
+
 /// The record of a shard; `None` if it has never had a commit.
 pub async fn view(reader: &mut Reader, shard: ShardId) -> Result<Option<(CommitNo, View)>, String> {
-    let seen = reader.look(&[]).await.map_err(|error| format!("redis: {error}"))?;
+    let seen = reader.look(&[]).await.map_err(unread)?;
     seen.record.map_or(Ok(None), |record| read_view(shard, record.commit, record.record.as_deref()))
 }
 
@@ -146,7 +158,7 @@ impl Search {
         let (mut known, mut catalog) = ((0, 0), None);
         for _ in 0..TRIES_MAX {
             let keys = catalog.as_ref().map_or(Vec::new(), |contents| picked.keys(contents));
-            let seen = self.reader.look(&keys).await.map_err(|error| format!("redis: {error}"))?;
+            let seen = self.reader.look(&keys).await.map_err(unread)?;
             let Some(record) = seen.record else { break };
             let Some((commit, view)) = read_view(self.shard, record.commit, record.record.as_deref())? else {
                 break;
@@ -186,7 +198,7 @@ impl Search {
         while first < numbers.end {
             let next = numbers.end.min(first + CHUNK);
             let keys: Vec<String> = (first..next).map(|number| format!("{kind}:{number}")).collect();
-            let documents = self.reader.documents(&keys).await.map_err(|error| format!("redis: {error}"))?;
+            let documents = self.reader.documents(&keys).await.map_err(unread)?;
             for ((number, key), bytes) in (first..next).zip(&keys).zip(documents) {
                 if let Some(bytes) = bytes {
                     see(number, key, &bytes).map_err(|unreadable| unreadable.0)?;

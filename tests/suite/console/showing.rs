@@ -142,6 +142,13 @@ fn what_is_not_there_is_said_so() {
     let said = desk.fails(&["show", "invoice"], "");
     assert!(said.starts_with("graceline: say which: "), "{said}");
     assert!(desk.does(&["show", "shards"], "").contains("no commit yet"));
+    let away = desk.with("GRACELINE__REDIS__URL", "redis://ann:canary@127.0.0.1:1");
+    let said = away.fails(&["show", "shards"], "");
+    assert!(said.starts_with("graceline: redis can't be read: 127.0.0.1:1: Connection refused"), "{said}");
+    assert!(
+        said.contains(": see that it runs, and that redis.url names") && !said.contains("canary"),
+        "{said}"
+    );
 }
 
 #[test]
