@@ -305,6 +305,7 @@ pub(super) fn accruing(subscription: u32, external_id: &str, window: &Window) ->
         stage: Stage::Draft(Box::new(Draft {
             finalizes_at: Instant::MAX,
             refresh_at: None,
+            is_to_be_told: false,
             announced: 0,
             edits: BTreeMap::new(),
             frozen: None,
