@@ -2,7 +2,7 @@
 
 use super::books::{Bill, BillKind, Books, PriceList, Sealed, Stage, Window};
 use super::calendar::Date;
-use super::document::Document;
+use super::document::{Document, Status};
 use super::excerpt::accruing;
 use super::figures::exact_shown;
 use super::grace::{self, Source};
@@ -60,15 +60,24 @@ impl Books {
     }
 
     fn heading(&self, bill: &Bill, is_accruing: bool, document: &Document) -> String {
-        let status = if is_accruing { "accruing: its period still runs" } else { document.status.name() };
+        let status = match (is_accruing, document.status) {
+            (true, _) => "accruing: its period still runs",
+            (false, Status::Draft) => "a draft",
+            (false, status) => status.name(),
+        };
+        let announced = match bill.version {
+            0 => "nobody was told of it yet".to_owned(),
+            1 => "it was announced once".to_owned(),
+            count => format!("it was announced {count} times"),
+        };
         let of = document.subscription.as_deref().map_or(String::new(), |subscription| {
             format!(" for {subscription}, plan {}", document.plan.as_deref().unwrap_or("unknown"))
         });
         let number = document.number.as_deref().map_or(String::new(), |number| format!(" ({number})"));
         let by = bill.created_by.as_deref().map_or(String::new(), |by| format!(", made by the command {by}"));
         format!(
-            "{}{number} is {}'s invoice{of}{by}; it is {status}, and was announced {} times",
-            document.id, document.customer, bill.version
+            "{}{number} is {}'s invoice{of}{by}; it is {status}; {announced}",
+            document.id, document.customer
         )
     }
 
@@ -185,8 +194,11 @@ impl Books {
                 );
                 name.push_str(&narrowed(fee));
                 let metric = text("billable_metric_code");
-                let mut lines =
-                    vec![format!("{name}, {} units of {metric} in {events} events: {amount}", text("units"))];
+                let mut lines = vec![format!(
+                    "{name}, {} units of {metric} in {}: {amount}",
+                    text("units"),
+                    counted_events(events)
+                )];
                 lines.extend(self.about_units(window, fee, kind == "late_usage", digits));
                 if !is_round(precise, digits) {
                     lines.push(format!("  exactly {precise}, rounded half up to {}", money(cents, digits)));
@@ -253,8 +265,17 @@ impl Books {
         }
         let told = steps(tariff, units);
         let sum = price(tariff, &Usage::of_units(units), digits);
+        let is_known_otherwise = matches!(tariff, Price::Percentage { .. } | Price::Dynamic);
+        if !is_known_otherwise && Some(exact_shown(&sum).as_str()) != text("precise_amount") {
+            let why = match fee.get("edited").and_then(Json::as_bool) {
+                Some(true) => "the amount was set by hand, whatever the units cost",
+                _ => "it stands as it was when the draft was last refreshed; prices have changed since",
+            };
+            lines.push(format!("  {why}"));
+            return lines;
+        }
         lines.extend(told.iter().map(|step| format!("  {step}")));
-        if told.len() > 1 && !matches!(tariff, Price::Percentage { .. } | Price::Dynamic) {
+        if told.len() > 1 && !is_known_otherwise {
             lines.push(format!("  together {}", exact_shown(&sum)));
         }
         lines
@@ -275,8 +296,8 @@ impl Books {
         let carries = window.carries.iter().filter(|carried| carried.events() > 0);
         let line = |carried: &super::books::Carried| {
             format!(
-                "late: it takes {} events of the period from {}, whose invoice was finalized before they came",
-                carried.events(),
+                "late: it takes {} of the period from {}, whose invoice was finalized before they came",
+                counted_events(carried.events().into()),
                 carried.from
             )
         };
@@ -377,6 +398,10 @@ fn narrowed(fee: &Json) -> String {
         parts.extend(members.iter().map(shown));
     }
     if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
+}
+
+fn counted_events(count: i128) -> String {
+    if count == 1 { "1 event".to_owned() } else { format!("{count} events") }
 }
 
 fn counted(aggregation: Aggregation) -> &'static str {

@@ -85,7 +85,7 @@ fn books_are_shown_and_explained() {
     let accruing = &id_of("accruing");
     let why = desk.does(&["explain", accruing], "");
     for part in [
-        " is ann's invoice for ann-pro, plan pro; it is accruing: its period still runs",
+        " is ann's invoice for ann-pro, plan pro; it is accruing: its period still runs; nobody was told of it yet",
         " to its yearly boundary, midnights in Europe/Paris",
         "grace: P5D, acme's: the customer has none, and no rule holds and fits; it will be a draft",
         "after a term of 10 days, acme's; overdue from ",
