@@ -320,6 +320,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
                     LogName::Forwarded => self.take_forwarded(at, record, headers)?,
                     LogName::Numbers => self.take_number(record)?,
                 }
+                self.gauges.took(record.log, record.appended_ms);
                 taken = Some(*record);
             }
         }
@@ -349,7 +350,6 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         let Some(record) = taken else { return };
         self.standing.positions[record.log as usize] = record.offset.0 + 1;
         self.standing.fingerprints[record.log as usize] = Some(record.fingerprint());
-        self.gauges.took(record.log, record.appended_ms);
         self.has_changed = true;
     }
 
