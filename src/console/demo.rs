@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -19,6 +20,7 @@ use super::dev::Dev;
 use super::live_view::LiveView;
 use crate::catalog::json::Json;
 use crate::config::Config;
+use crate::ingest::log::{LogName, PerLog};
 use crate::invoice::instant::{DAY, Instant, Span};
 use crate::shard::health::{Health, State};
 use crate::shard::wheel::Clock;
@@ -28,6 +30,11 @@ const BEGINNING: &str = "2026-01-29T12:00:00Z";
 const SPEED: i64 = 2 * 86_400;
 
 const SHARDS: u32 = 2;
+
+const NANOS_PER_MS: i64 = 1_000_000;
+
+/// The clock makes no longer steps than this, however long the teller was kept from telling.
+const STEP_MS_MAX: i64 = 20;
 
 /// What is sent, and when on the story's clock.
 const STORY: &[(&str, &str, &str, &str)] = &[
@@ -176,24 +183,19 @@ pub struct Shown {
 pub async fn demo(mut config: Config) -> Result<(), String> {
     config.kafka.partitions = SHARDS;
     let dev = Dev::start(config)?;
-    // The story's clock stands still until the processor is ready for it.
-    let started: Arc<OnceLock<Monotonic>> = Arc::default();
     let beginning = Instant::parse_rfc3339(BEGINNING).expect("the story has a beginning");
+    let story_ms = Arc::new(AtomicI64::new(beginning.0 / NANOS_PER_MS));
     let clock: Clock = {
-        let started = started.clone();
-        Arc::new(move || {
-            let elapsed = started.get().map_or(0, |started| started.elapsed().as_millis() as i64);
-            beginning.0 / 1_000_000 + elapsed * SPEED
-        })
+        let story_ms = story_ms.clone();
+        Arc::new(move || story_ms.load(Ordering::Relaxed))
     };
     let (stop, stopped) = watch::channel(false);
     let brokers = dev.brokers().to_owned();
     let teller = {
-        let (clock, health) = (clock.clone(), dev.health.clone());
+        let health = dev.health.clone();
         tokio::task::spawn_blocking(move || {
             wait_until_ready(&health)?;
-            let _ = started.set(Monotonic::now());
-            tell(&brokers, &clock)
+            tell(&brokers, &story_ms, &health)
         })
     };
     let work = dev.run(clock, stopped);
@@ -221,7 +223,7 @@ fn wait_until_ready(health: &Health) -> Result<(), String> {
     Ok(())
 }
 
-fn tell(brokers: &str, clock: &Clock) -> Result<(), String> {
+fn tell(brokers: &str, story_ms: &AtomicI64, health: &Health) -> Result<(), String> {
     let failed = |error: rdkafka::error::KafkaError| format!("the embedded broker: {error}");
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", brokers).set("partitioner", "murmur2_random").set("group.id", "demo");
@@ -232,8 +234,15 @@ fn tell(brokers: &str, clock: &Clock) -> Result<(), String> {
     let mut scene = Scene::open(std::io::stdout().is_terminal());
     let end = Instant::parse_rfc3339(END).expect("the story has an end");
     let mut next = 0;
+    let mut sent = PerLog::<u64>::default();
+    let mut looked = Monotonic::now();
     loop {
-        let now = Instant(clock() * 1_000_000);
+        // The story rushes on when everything that was sent is read: whatever the machine's pace, nothing comes late.
+        let passed = std::mem::replace(&mut looked, Monotonic::now());
+        let passed_ms = (looked.duration_since(passed).as_millis() as i64).min(STEP_MS_MAX);
+        let has_read = LogName::ALL.into_iter().all(|log| health.taken(log) >= sent[log]);
+        story_ms.fetch_add(if has_read { passed_ms * SPEED } else { passed_ms }, Ordering::Relaxed);
+        let now = Instant(story_ms.load(Ordering::Relaxed) * NANOS_PER_MS);
         while let Some((at, topic, key, value)) =
             STORY.get(next).filter(|(at, ..)| Instant::parse_rfc3339(at).is_some_and(|at| at <= now))
         {
@@ -241,6 +250,11 @@ fn tell(brokers: &str, clock: &Clock) -> Result<(), String> {
                 .send(BaseRecord::to(topic).key(*key).payload(*value))
                 .map_err(|(error, _)| failed(error))?;
             let at = Instant::parse_rfc3339(at).expect("the story's instants are instants");
+            match *topic {
+                "billing.catalog" => sent[LogName::Catalog] += u64::from(SHARDS),
+                "billing.commands" => sent[LogName::Commands] += 1,
+                _ => sent[LogName::Usage] += 1,
+            }
             scene.say((at, 0, next as u64), &remark(key, value));
             next += 1;
         }

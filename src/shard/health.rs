@@ -82,6 +82,11 @@ impl Health {
         self.known().iter().map(|(shard, (state, _))| (*shard, state.clone())).collect()
     }
 
+    /// How many records of a log all shards of this process have taken together.
+    pub fn taken(&self, log: LogName) -> u64 {
+        self.known().values().map(|(_, gauges)| gauges.records[log].load(Ordering::Relaxed)).sum()
+    }
+
     /// What decides invoices, as the shard that looked last has it from the catalog.
     pub fn note_settings(&self, settings: &Settings) {
         self.settings.send_if_modified(|known| {
