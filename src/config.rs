@@ -108,8 +108,8 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 
-    /// What decides invoices: the members of `[billing]`, `usage.format`, `usage.max_event_bytes`, `webhooks.dialect`.
-    /// It is what this file would have; what is in force is in the catalog.
+    /// What decides invoices: the members of `[billing]`, `usage.format`, `webhooks.dialect`. It is what this file would
+    /// have; what is in force is in the catalog. `usage.max_event_bytes` is every instance's own.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }

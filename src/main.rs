@@ -9,12 +9,14 @@ use clap::{Parser, Subcommand};
 use graceline::config::{self, Config};
 use graceline::console::dev::Dev;
 use graceline::console::replay::{self, Choice};
+use graceline::console::show::{self, Which};
 use graceline::console::simulate::{self, BadLine, SimulateError};
-use graceline::console::{check, demo, http, run, send, settings_apply, topics};
+use graceline::console::{check, demo, event, http, look, run, send, settings_apply, start, topics};
 use graceline::invoice::instant::Instant;
 use graceline::persist::redis::RedisStore;
 use graceline::shard::health::Health;
 use graceline::telemetry;
+use tracing::warn;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -68,6 +70,21 @@ enum Command {
         #[arg(long)]
         config: Option<PathBuf>,
     },
+    /// What the store keeps: invoices, usage, shards.
+    Show {
+        #[command(subcommand)]
+        what: Shown,
+    },
+    /// How an invoice came to be: its period, grace and dates, and each fee step by step.
+    Explain {
+        /// Its id or number.
+        invoice: String,
+        /// Only fees of this charge, or of this type.
+        #[arg(long)]
+        fee: Option<String>,
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
     /// Sends rejected usage back, as it first came. What lacks an id or a timestamp gets new ones.
     ReplayRejected {
         /// Only what was rejected for this reason; may be given several times.
@@ -92,6 +109,38 @@ enum Command {
         /// Ends with a line that counts the fates of usage.
         #[arg(long)]
         books: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum Shown {
+    /// One invoice whole, or a line for each of a customer's or a subscription's.
+    Invoice {
+        #[command(flatten)]
+        which: Which,
+        /// As its webhooks have it, a line each.
+        #[arg(long)]
+        json: bool,
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// What a subscription has used, period by period; or what became of one event.
+    Usage {
+        /// Its external id.
+        subscription: String,
+        /// The event's id.
+        #[arg(long)]
+        event: Option<String>,
+        /// A CloudEvent's source, which belongs to its id.
+        #[arg(long, requires = "event")]
+        source: Option<String>,
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// How far each shard is, and what it has counted.
+    Shards {
+        #[arg(long)]
+        config: Option<PathBuf>,
     },
 }
 
@@ -133,6 +182,10 @@ fn main() -> ExitCode {
         Command::Send { what, file, key, config } => {
             work(config.as_deref(), TYPED, async |config| send::send(&config, what, &file, key.as_deref()))
         }
+        Command::Show { what } => look_into(what),
+        Command::Explain { invoice, fee, config } => work(config.as_deref(), TYPED, async |config| {
+            show::explain(&config, &invoice, fee.as_deref()).await
+        }),
         Command::ReplayRejected { reason, since, dry_run, config } => {
             let choice = Choice { reasons: reason, since, dry_run };
             work(config.as_deref(), TYPED, async |config| replay::replay(&config, &choice))
@@ -141,8 +194,28 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is said beside the answer to a command that somebody typed and waits for.
-const TYPED: Option<&str> = Some("warn");
+fn look_into(what: Shown) -> ExitCode {
+    match what {
+        Shown::Invoice { which, json, config } => {
+            work(config.as_deref(), TYPED, async |config| show::invoice(&config, &which, json).await)
+        }
+        Shown::Usage { subscription, event: None, config, .. } => {
+            work(config.as_deref(), TYPED, async |config| show::usage(&config, &subscription).await)
+        }
+        Shown::Usage { subscription, event: Some(event), source, config } => {
+            work(config.as_deref(), TYPED, async |config| {
+                event::fate(&config, &subscription, &event, source.as_deref()).await
+            })
+        }
+        Shown::Shards { config } => {
+            work(config.as_deref(), TYPED, async |config| show::shards(&config).await)
+        }
+    }
+}
+
+/// What is said beside the answer to a command that somebody typed and waits for. What the Kafka client tries again is
+/// nobody's business until it fails.
+const TYPED: Option<&str> = Some("warn,graceline::ingest::kafka::client=error");
 
 fn check_configuration(path: Option<&std::path::Path>) -> ExitCode {
     if let Err(problems) = Config::load(path, config::environment()) {
@@ -188,6 +261,10 @@ async fn start_processor(config: Config) -> Result<(), String> {
     if let Some(listen) = &config.http_listen {
         http::serve(listen, health.clone()).await?;
     }
+    config.warnings().iter().for_each(|warning| warn!("{warning}"));
+    start::prepare_redis(&config.redis, &health).await?;
+    // Where the store can't say, the catalog is asked.
+    let are_settings_known = look::knows_settings(&store, config.kafka.partitions).await.unwrap_or(false);
     let settings = config.settings().clone();
     let plant = run::Plant {
         topics: config.topic_names(settings.dialect),
@@ -197,6 +274,7 @@ async fn start_processor(config: Config) -> Result<(), String> {
         kafka: config.kafka,
         store,
         settings,
+        are_settings_known,
         health,
         has_topics: false,
         clock: Arc::new(run::now_ms),

@@ -91,7 +91,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The record that puts these settings in force.
+    /// The record that puts these settings in force; how large an event may be isn't among them.
     pub fn to_record(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let mut object = Object::open(&mut out);
@@ -107,7 +107,6 @@ impl Settings {
         object.text("clock_skew_limit", &self.clock_skew_limit.to_string());
         object.text("format", self.format.name());
         object.text("dialect", self.dialect.name());
-        object.number("max_event_bytes", self.max_event_bytes);
         object.close();
         out
     }

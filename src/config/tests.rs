@@ -1,4 +1,5 @@
 use super::*;
+use crate::invoice::notice::Event;
 
 const DOCUMENTED: &str = include_str!("../../config/graceline.toml");
 
@@ -69,6 +70,61 @@ fn no_key_of_the_documented_file_is_without_effect() {
         let config = loaded("", &[(&name, other)]);
         assert_ne!(format!("{config:?}"), default, "{name}={other}");
     }
+}
+
+#[test]
+fn a_key_without_a_default_can_be_set_by_the_environment_too() {
+    let default = format!("{:?}", Config::default());
+    for (name, value) in [
+        ("GRACELINE__TOPICS__REPLICATION", "3"),
+        ("GRACELINE__REDIS__SENTINEL_MASTER", "master"),
+        ("GRACELINE__REDIS__SENTINEL_USERNAME", "ann"),
+        ("GRACELINE__BILLING__WILL_BE_DUE_DAYS", "7"),
+    ] {
+        assert_ne!(format!("{:?}", loaded("", &[(name, value)])), default, "{name}");
+    }
+    let password = loaded("", &[("GRACELINE__REDIS__SENTINEL_PASSWORD", "canary")]).redis.sentinel_password;
+    assert_eq!(password.as_deref(), Some("canary"));
+    for name in ["CA_FILE", "CERT_FILE", "KEY_FILE"] {
+        let variable = format!("GRACELINE__REDIS__{name}");
+        let problems = load("", &[(&variable, "/no/such/file")]).expect_err("there is no such file");
+        assert!(!problems[0].contains("no such key"), "{problems:?}");
+    }
+}
+
+/// Words of the pages that look like keys: in backticks with a section before the point, or as variables.
+fn named_keys(page: &str) -> Vec<String> {
+    const SECTIONS: [&str; 9] =
+        ["kafka", "redis", "topics", "usage", "webhooks", "http", "billing", "shard", "log"];
+    let mut keys = Vec::new();
+    for word in page.split(|letter: char| !letter.is_ascii_alphanumeric() && !"_.`".contains(letter)) {
+        if let Some(name) = word.trim_matches(['`', '.']).strip_prefix("GRACELINE__") {
+            keys.push(name.to_lowercase().replace("__", "."));
+        } else if let Some(name) = word.strip_prefix('`').and_then(|word| word.strip_suffix('`'))
+            && name.split_once('.').is_some_and(|(section, _)| SECTIONS.contains(&section))
+        {
+            keys.push(name.to_owned());
+        }
+    }
+    keys
+}
+
+#[test]
+fn the_pages_name_no_key_that_there_is_not() {
+    let mut reader = Reader::new(file(""));
+    let config = Config::read(&mut reader);
+    let mut topics: Vec<String> =
+        config.topic_names(Dialect::Graceline).all().into_iter().map(|topic| topic.name).collect();
+    topics.extend(Event::ALL.map(|event| event.name(Dialect::Graceline).to_owned()));
+    let mut count = 0;
+    for page in [include_str!("../../README.md"), include_str!("../../docs/REDIS.md"), DOCUMENTED] {
+        for key in named_keys(page) {
+            let is_key = reader.known().contains(&key.as_str()) || key.starts_with("kafka.properties.");
+            assert!(is_key || topics.contains(&key), "there is no key {key}");
+            count += usize::from(is_key);
+        }
+    }
+    assert!(count > 10, "only {count} keys were found in the pages");
 }
 
 #[test]

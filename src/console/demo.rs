@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -19,7 +20,8 @@ use super::dev::Dev;
 use super::live_view::LiveView;
 use crate::catalog::json::Json;
 use crate::config::Config;
-use crate::invoice::instant::Instant;
+use crate::ingest::log::{LogName, PerLog};
+use crate::invoice::instant::{DAY, Instant, Span};
 use crate::shard::health::{Health, State};
 use crate::shard::wheel::Clock;
 
@@ -28,6 +30,11 @@ const BEGINNING: &str = "2026-01-29T12:00:00Z";
 const SPEED: i64 = 2 * 86_400;
 
 const SHARDS: u32 = 2;
+
+const NANOS_PER_MS: i64 = 1_000_000;
+
+/// The clock makes no longer steps than this, however long the teller was kept from telling.
+const STEP_MS_MAX: i64 = 20;
 
 /// What is sent, and when on the story's clock.
 const STORY: &[(&str, &str, &str, &str)] = &[
@@ -176,24 +183,19 @@ pub struct Shown {
 pub async fn demo(mut config: Config) -> Result<(), String> {
     config.kafka.partitions = SHARDS;
     let dev = Dev::start(config)?;
-    // The story's clock stands still until the processor is ready for it.
-    let started: Arc<OnceLock<Monotonic>> = Arc::default();
     let beginning = Instant::parse_rfc3339(BEGINNING).expect("the story has a beginning");
+    let story_ms = Arc::new(AtomicI64::new(beginning.0 / NANOS_PER_MS));
     let clock: Clock = {
-        let started = started.clone();
-        Arc::new(move || {
-            let elapsed = started.get().map_or(0, |started| started.elapsed().as_millis() as i64);
-            beginning.0 / 1_000_000 + elapsed * SPEED
-        })
+        let story_ms = story_ms.clone();
+        Arc::new(move || story_ms.load(Ordering::Relaxed))
     };
     let (stop, stopped) = watch::channel(false);
     let brokers = dev.brokers().to_owned();
     let teller = {
-        let (clock, health) = (clock.clone(), dev.health.clone());
+        let health = dev.health.clone();
         tokio::task::spawn_blocking(move || {
             wait_until_ready(&health)?;
-            let _ = started.set(Monotonic::now());
-            tell(&brokers, &clock)
+            tell(&brokers, &story_ms, &health)
         })
     };
     let work = dev.run(clock, stopped);
@@ -221,7 +223,7 @@ fn wait_until_ready(health: &Health) -> Result<(), String> {
     Ok(())
 }
 
-fn tell(brokers: &str, clock: &Clock) -> Result<(), String> {
+fn tell(brokers: &str, story_ms: &AtomicI64, health: &Health) -> Result<(), String> {
     let failed = |error: rdkafka::error::KafkaError| format!("the embedded broker: {error}");
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", brokers).set("partitioner", "murmur2_random").set("group.id", "demo");
@@ -232,23 +234,33 @@ fn tell(brokers: &str, clock: &Clock) -> Result<(), String> {
     let mut scene = Scene::open(std::io::stdout().is_terminal());
     let end = Instant::parse_rfc3339(END).expect("the story has an end");
     let mut next = 0;
+    let mut sent = PerLog::<u64>::default();
+    let mut looked = Monotonic::now();
     loop {
-        let now = Instant(clock() * 1_000_000);
-        while let Some((_, topic, key, value)) =
+        // The story rushes on when everything that was sent is read: whatever the machine's pace, nothing comes late.
+        let passed = std::mem::replace(&mut looked, Monotonic::now());
+        let passed_ms = (looked.duration_since(passed).as_millis() as i64).min(STEP_MS_MAX);
+        let has_read = LogName::ALL.into_iter().all(|log| health.taken(log) >= sent[log]);
+        story_ms.fetch_add(if has_read { passed_ms * SPEED } else { passed_ms }, Ordering::Relaxed);
+        let now = Instant(story_ms.load(Ordering::Relaxed) * NANOS_PER_MS);
+        while let Some((at, topic, key, value)) =
             STORY.get(next).filter(|(at, ..)| Instant::parse_rfc3339(at).is_some_and(|at| at <= now))
         {
             producer
                 .send(BaseRecord::to(topic).key(*key).payload(*value))
                 .map_err(|(error, _)| failed(error))?;
-            scene.say(now, &remark(key, value));
+            let at = Instant::parse_rfc3339(at).expect("the story's instants are instants");
+            match *topic {
+                "billing.catalog" => sent[LogName::Catalog] += u64::from(SHARDS),
+                "billing.commands" => sent[LogName::Commands] += 1,
+                _ => sent[LogName::Usage] += 1,
+            }
+            scene.say((at, 0, next as u64), &remark(key, value));
             next += 1;
         }
         while let Some(message) = consumer.poll(Duration::from_millis(5)) {
             let message = message.map_err(failed)?;
-            let at = header(&message, "webhook-timestamp")
-                .and_then(|text| Instant::parse_rfc3339(&text))
-                .unwrap_or(now);
-            scene.hear(at, message.topic(), message.payload().unwrap_or_default());
+            scene.hear(place_of(&message), message.topic(), message.payload().unwrap_or_default());
         }
         scene.show(now);
         if now > end {
@@ -256,6 +268,16 @@ fn tell(brokers: &str, clock: &Clock) -> Result<(), String> {
             return scene.close();
         }
     }
+}
+
+/// Where a record belongs in the story: at the instant it is about, behind what was sent then.
+fn place_of(message: &BorrowedMessage<'_>) -> Place {
+    let told = Json::read(message.payload().unwrap_or_default());
+    let rejected = told.as_ref().and_then(|json| json.get("timestamp")).and_then(Json::as_text);
+    let at = header(message, "webhook-timestamp").or(rejected.map(str::to_owned));
+    let at = at.and_then(|text| Instant::parse_rfc3339(&text)).unwrap_or(Instant::MIN);
+    let seq = header(message, "graceline-seq").and_then(|seq| seq.parse().ok()).unwrap_or_default();
+    (at, 1 + message.partition(), seq)
 }
 
 fn header(message: &BorrowedMessage<'_>, name: &str) -> Option<String> {
@@ -280,10 +302,19 @@ fn text_of(json: Option<&Json>, name: &str) -> String {
     json.and_then(|json| json.get(name)).and_then(Json::as_text).unwrap_or_default().to_owned()
 }
 
+/// When something happens in the story, and its order among what happens then: what is sent comes first, then each shard
+/// in its own order.
+type Place = (Instant, i32, u64);
+
+/// How far the telling is behind: what belongs between two other things is there by then.
+const BEHIND: Span = Span(DAY / 2);
+
 /// Where the story is told: lines, or a view that is drawn again and again.
 struct Scene {
     view: Option<LiveView>,
     invoices: BTreeMap<String, Shown>,
+    /// What is still to be told.
+    coming: BTreeMap<Place, String>,
     finalized: u32,
     overdue: u32,
 }
@@ -291,21 +322,28 @@ struct Scene {
 impl Scene {
     fn open(is_terminal: bool) -> Scene {
         let view = if is_terminal { LiveView::open().ok() } else { None };
-        Scene { view, invoices: BTreeMap::new(), finalized: 0, overdue: 0 }
+        Scene { view, invoices: BTreeMap::new(), coming: BTreeMap::new(), finalized: 0, overdue: 0 }
     }
 
-    fn say(&mut self, at: Instant, line: &str) {
-        let line = format!("{}  {line}", &at.to_string()[..16]);
-        match &mut self.view {
-            Some(view) => view.say(line),
-            None => {
-                let _ = writeln!(std::io::stdout(), "{line}");
+    fn say(&mut self, place: Place, line: &str) {
+        self.coming.insert(place, format!("{}  {line}", &place.0.to_string()[..10]));
+    }
+
+    /// Tells what happened up to then.
+    fn tell(&mut self, until: Instant) {
+        while let Some(entry) = self.coming.first_entry().filter(|entry| entry.key().0 <= until) {
+            let line = entry.remove();
+            match &mut self.view {
+                Some(view) => view.say(line),
+                None => {
+                    let _ = writeln!(std::io::stdout(), "{line}");
+                }
             }
         }
     }
 
     /// A webhook or a dead letter has come.
-    fn hear(&mut self, at: Instant, topic: &str, value: &[u8]) {
+    fn hear(&mut self, at: Place, topic: &str, value: &[u8]) {
         let json = Json::read(value);
         let Some(invoice) = json.as_ref().and_then(|json| json.get("invoice")) else {
             let what = topic.trim_start_matches("webhooks.");
@@ -350,12 +388,14 @@ impl Scene {
     }
 
     fn show(&mut self, now: Instant) {
+        self.tell(now.minus(BEHIND));
         if let Some(view) = &mut self.view {
             view.draw(now, self.invoices.values());
         }
     }
 
-    fn close(self) -> Result<(), String> {
+    fn close(mut self) -> Result<(), String> {
+        self.tell(Instant::MAX);
         drop(self.view);
         if self.finalized < 4 || self.overdue == 0 {
             return Err(format!(

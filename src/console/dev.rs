@@ -53,6 +53,7 @@ impl Dev {
             kafka: self.kafka.clone(),
             store: MemoryStore::new(),
             settings,
+            are_settings_known: false,
             health: self.health.clone(),
             has_topics: true,
             clock,

@@ -6,13 +6,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tracing::info;
 
-use super::lag;
+use super::{lag, start};
 use crate::catalog::settings::{Dialect, Settings};
 use crate::config::{Config, ShardSettings};
 use crate::ingest::kafka::KafkaLog;
-use crate::ingest::kafka::admin::TopicAdmin;
 use crate::ingest::kafka::membership::Membership;
 use crate::ingest::kafka::progress::Progress;
 use crate::ingest::kafka::settings::KafkaSettings;
@@ -20,7 +19,6 @@ use crate::ingest::log::Offset;
 use crate::invoice::notice::Event;
 use crate::persist::{ShardId, Store};
 use crate::publish::kafka::KafkaNotices;
-use crate::publish::{Notice, NoticeLog};
 use crate::shard::crew::Crew;
 use crate::shard::health::Health;
 use crate::shard::outbox::Destinations;
@@ -34,7 +32,9 @@ pub struct Plant<S> {
     pub to: Destinations,
     pub rules: Rules,
     pub store: S,
-    pub settings: crate::catalog::settings::Settings,
+    pub settings: Settings,
+    /// The store remembers which settings are in force, so the catalog needn't be asked.
+    pub are_settings_known: bool,
     pub pace: Pace,
     pub health: Arc<Health>,
     /// The broker has no topics to be made or looked at: it was started with them.
@@ -71,13 +71,15 @@ pub fn pace(settings: &ShardSettings) -> Pace {
 const DRAIN_MAX: Duration = Duration::from_secs(8);
 
 /// Works until a signal or `stop` ends it.
-pub async fn run<S: Store>(plant: Plant<S>, stop: watch::Receiver<bool>) -> Result<(), String> {
-    let shards = prepare_topics(&plant).await?;
-    let clock = plant.clock;
-    let usage = KafkaLog::start(&plant.kafka, &plant.topics.logs(), clock.clone())?;
+pub async fn run<S: Store>(plant: Plant<S>, mut stop: watch::Receiver<bool>) -> Result<(), String> {
+    let shards = tokio::select! {
+        shards = start::prepare_topics(&plant) => shards?,
+        _ = stop.changed() => return Ok(()),
+    };
+    let usage = KafkaLog::start(&plant.kafka, &plant.topics.logs(), plant.clock.clone())?;
     let notices = KafkaNotices::start(&plant.kafka, &plant.topics.outputs())?;
     let names = plant.topics.logs();
-    say_settings(&plant.kafka, &plant.topics, &plant.settings, &notices).await;
+    start::put_settings(&plant, &notices).await;
     let (membership, mut changes) = Membership::join(&plant.kafka, &plant.topics.usage)?;
     let membership = Arc::new(membership);
     let group = KafkaGroup {
@@ -90,8 +92,8 @@ pub async fn run<S: Store>(plant: Plant<S>, stop: watch::Receiver<bool>) -> Resu
         store: plant.store,
         usage: Arc::new(usage),
         notices: Arc::new(notices),
-        clock,
-        settings: plant.settings,
+        clock: plant.clock,
+        settings: plant.settings.clone(),
         topics: crate::ingest::log::PerLog::from_fn(|log| Arc::from(names[log].as_str())),
         to: plant.to,
         health: plant.health,
@@ -99,46 +101,21 @@ pub async fn run<S: Store>(plant: Plant<S>, stop: watch::Receiver<bool>) -> Resu
     };
     world.health.is_member();
     let lag = tokio::spawn(lag::watch(plant.kafka.clone(), world.topics.clone(), world.health.clone()));
+    let comparison = tokio::spawn(start::compare_settings(plant.settings, world.health.settings_in_force()));
     let mut crew = Crew::new(Arc::new(world), shards);
     info!(shards, group = plant.kafka.group, "Joined the group.");
     crew.work(&mut changes, stop).await;
     lag.abort();
+    comparison.abort();
     info!("Finishing what was begun.");
     crew.finish(DRAIN_MAX).await;
     drop(crew);
+    // Whoever is told now to give shards up has none.
+    drop(changes);
     if let Ok(membership) = Arc::try_unwrap(membership) {
         let _ = tokio::time::timeout(Duration::from_secs(2), membership.leave()).await;
     }
     Ok(())
-}
-
-/// At the first start what decides invoices is written to the catalog; from then on the topic counts.
-async fn say_settings(
-    kafka: &KafkaSettings,
-    topics: &TopicNames,
-    settings: &Settings,
-    notices: &KafkaNotices,
-) {
-    let progress = match Progress::start(kafka) {
-        Ok(progress) => progress,
-        Err(why) => return warn!(why, "Nobody can say whether the catalog has settings."),
-    };
-    let catalog = topics.catalog.clone();
-    let is_empty = tokio::task::spawn_blocking(move || progress.is_empty(&catalog)).await.unwrap_or(false);
-    if !is_empty {
-        return;
-    }
-    let record = Notice {
-        topic: Arc::from(topics.catalog.as_str()),
-        partition: 0,
-        key: Some(b"settings/settings".to_vec()),
-        value: Some(settings.to_record()),
-        headers: Vec::new(),
-    };
-    match notices.append(vec![record]).await {
-        Ok(()) => info!("Wrote the settings to the catalog."),
-        Err(error) => warn!(%error, "The settings could not be written to the catalog."),
-    }
 }
 
 /// The group as a shard sees it.
@@ -156,41 +133,6 @@ impl Group for KafkaGroup {
     fn last_reported(&self, shard: ShardId) -> Option<Offset> {
         tokio::task::block_in_place(|| self.progress.committed(&self.topic, shard))
     }
-}
-
-/// Makes what is missing, and says what is wrong with the rest; the number of shards is the usage topic's.
-async fn prepare_topics<S>(plant: &Plant<S>) -> Result<u32, String> {
-    if plant.has_topics {
-        return Ok(plant.kafka.partitions);
-    }
-    let admin = TopicAdmin::new(&plant.kafka)?;
-    let topics = plant.topics.all();
-    let mut has_said = false;
-    let findings = loop {
-        match admin.prepare(&topics, &plant.rules).await {
-            Ok(findings) => break findings,
-            Err(why) if !has_said => {
-                warn!(why, "The brokers can't be asked about topics; trying again.");
-                plant.health.wait_for(format!("the brokers: {why}"));
-                has_said = true;
-            }
-            Err(_) => {}
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    };
-    let mut errors = 0;
-    for finding in findings {
-        if finding.error {
-            errors += 1;
-            error!("{}", finding.line);
-        } else {
-            warn!("{}", finding.line);
-        }
-    }
-    if errors > 0 {
-        return Err(format!("{errors} of the topics can't serve; see above"));
-    }
-    admin.shards(&plant.topics.usage).await
 }
 
 /// The wall clock; the only place where the processor looks at it.

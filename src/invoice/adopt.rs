@@ -116,7 +116,9 @@ impl Books {
     /// Whether the record says nothing new (R100).
     fn is_in_force(&self, record: &Record) -> bool {
         match record {
-            Record::Settings(settings) => self.settings == **settings,
+            // The first record counts even if it says what the processor was started with: it has to be kept, or the next
+            // processor's own settings would count.
+            Record::Settings(settings) => self.keeping.settings.is_some() && self.settings == **settings,
             Record::Entity(entity) => {
                 self.entities.in_force(&entity.code).is_some_and(|known| **known == *entity)
             }

@@ -490,6 +490,13 @@ impl Books {
     }
 }
 
+/// An amount as `precise_amount` shows it.
+pub(super) fn exact_shown(amount: &Exact) -> String {
+    let mut text = Vec::new();
+    amount.write_to(&mut text);
+    String::from_utf8(text).expect("a number is text")
+}
+
 /// What late usage adds to a sealed period, at the prices it was sealed with.
 fn late_fees(window: &Window) -> Vec<Fee> {
     let sealing = window.sealed.as_deref().expect("late usage is of a sealed period");

@@ -7,9 +7,28 @@ use super::instant::Instant;
 use crate::catalog::duration::Duration;
 use crate::catalog::plan::Plan;
 
+/// Who says how long a grace is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Nobody: such an invoice has none.
+    None,
+    /// The invoice that opens the subscription of a customer who is charged automatically.
+    ChargedAtOnce,
+    Customer,
+    Rule,
+    Entity,
+    Settings,
+    /// None of those that are set fits the plan.
+    NothingFits,
+}
+
 /// The grace that counts for an invoice as the catalog stands now (R41–R43).
 pub(super) fn of_bill(books: &Books, bill: &Bill) -> Duration {
-    let Some((_, window)) = books.window_of(bill) else { return Duration::ZERO };
+    with_source(books, bill).0
+}
+
+pub(super) fn with_source(books: &Books, bill: &Bill) -> (Duration, Source) {
+    let Some((_, window)) = books.window_of(bill) else { return (Duration::ZERO, Source::None) };
     let plan = &books.prices_of(window.plan).plan;
     effective(books, bill, plan)
 }
@@ -29,20 +48,22 @@ fn counted_from(books: &Books, bill: &Bill) -> Option<Instant> {
     })
 }
 
-fn effective(books: &Books, bill: &Bill, plan: &Plan) -> Duration {
+fn effective(books: &Books, bill: &Bill, plan: &Plan) -> (Duration, Source) {
     let customer = &books.customers.get(bill.customer).record;
     let is_opening = matches!(bill.kind, BillKind::Opening { .. });
     if is_opening && customer.charged_automatically {
-        return Duration::ZERO;
-    }
-    if let Some(own) = customer.grace {
-        return own;
+        return (Duration::ZERO, Source::ChargedAtOnce);
     }
     let entity = books.entity_of(bill.customer);
-    longest_rule(books, bill, plan)
-        .or(entity.grace.filter(|grace| plan.interval.fits(*grace)))
-        .or(Some(books.settings.default_grace).filter(|grace| plan.interval.fits(*grace)))
-        .unwrap_or(Duration::ZERO)
+    let fits = |grace: &Duration| plan.interval.fits(*grace);
+    let said = [
+        (customer.grace, Source::Customer),
+        (longest_rule(books, bill, plan), Source::Rule),
+        (entity.grace.filter(fits), Source::Entity),
+        (Some(books.settings.default_grace).filter(fits), Source::Settings),
+    ];
+    let found = said.into_iter().find_map(|(grace, source)| Some((grace?, source)));
+    found.unwrap_or((Duration::ZERO, Source::NothingFits))
 }
 
 /// The rule that holds, fits, and leads to the latest instant; of equal ones the first.

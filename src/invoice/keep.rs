@@ -338,8 +338,41 @@ impl Changes {
 }
 
 impl Contents {
-    /// The keys of all documents, in the order in which they are needed.
-    fn keys(&self) -> Vec<String> {
+    /// The shard's clock; `None` before anything was read.
+    pub fn now(&self) -> Option<Instant> {
+        self.now
+    }
+
+    /// How many numbers of customers, subscriptions and invoices have been given.
+    pub fn people(&self) -> (u32, u32, u32) {
+        (self.customers, self.subscriptions, self.bills)
+    }
+
+    /// The settings record that is in force; `None` if the catalog has none.
+    pub fn settings(&self) -> Option<&str> {
+        self.settings.as_deref()
+    }
+
+    pub fn parked(&self) -> &[u64] {
+        &self.parked
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The numbers of the documents that hold ids, the last one excluded.
+    pub fn id_chunks(&self) -> std::ops::Range<u64> {
+        self.ids.0..self.ids.1
+    }
+
+    pub fn fates(&self) -> Fates {
+        let [billed, late, duplicate, parked, rejected, cancelled] = self.fates;
+        Fates { billed, late, duplicate, parked, rejected, cancelled }
+    }
+
+    /// The keys of what is small and concerns everybody.
+    pub(super) fn catalog_keys(&self) -> Vec<String> {
         let mut keys = Vec::new();
         let mut all =
             |kind: &str, count: u32| keys.extend((0..count).map(|number| format!("{kind}:{number}")));
@@ -348,6 +381,12 @@ impl Contents {
         all("metric", self.metrics);
         all("plan", self.plans);
         keys.extend(self.prices.iter().map(|version| format!("prices:{version}")));
+        keys
+    }
+
+    /// The keys of all documents, in the order in which they are needed.
+    fn keys(&self) -> Vec<String> {
+        let mut keys = self.catalog_keys();
         let mut all =
             |kind: &str, count: u32| keys.extend((0..count).map(|number| format!("{kind}:{number}")));
         all("customer", self.customers);
@@ -367,13 +406,13 @@ impl Contents {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable(pub String);
 
-type Opened<T> = Result<T, Unreadable>;
+pub type Opened<T> = Result<T, Unreadable>;
 
-fn unreadable(key: &str, why: impl std::fmt::Display) -> Unreadable {
+pub(super) fn unreadable(key: &str, why: impl std::fmt::Display) -> Unreadable {
     Unreadable(format!("document {key} can't be read: {why}"))
 }
 
-fn parse<'a, T: Deserialize<'a>>(key: &str, bytes: &'a [u8]) -> Opened<T> {
+pub(super) fn parse<'a, T: Deserialize<'a>>(key: &str, bytes: &'a [u8]) -> Opened<T> {
     serde_json::from_slice(bytes).map_err(|error| unreadable(key, error))
 }
 
@@ -389,19 +428,7 @@ impl Books {
         contents: &Contents,
         documents: impl Iterator<Item = (String, Option<Vec<u8>>)>,
     ) -> Opened<Books> {
-        let mut books = Books::kept(settings);
-        books.now = contents.now.unwrap_or(Instant::MIN);
-        if let Some(source) = &contents.settings {
-            let json = Json::read(source.as_bytes())
-                .ok_or_else(|| unreadable("shard", "the settings are no JSON"))?;
-            let known = Settings::read(&json).map_err(|fault| unreadable("shard", fault.pointer))?;
-            books.settings = Settings { max_event_bytes: books.settings.max_event_bytes, ..known };
-            books.keeping.settings = Some(Arc::from(source.as_bytes()));
-        }
-        books.keeping.next_prices = contents.next_prices;
-        books.entity_numbers = contents.entity_numbers.iter().cloned().collect();
-        let [billed, late, duplicate, parked, rejected, cancelled] = contents.fates;
-        books.fates = Fates { billed, late, duplicate, parked, rejected, cancelled };
+        let mut books = Books::reopened(settings, contents)?;
         for (key, bytes) in documents {
             let is_spare = key.starts_with("command:");
             match bytes {
@@ -422,7 +449,28 @@ impl Books {
         Ok(books)
     }
 
-    fn open_document(&mut self, key: &str, bytes: &[u8]) -> Opened<()> {
+    /// Books with these contents before any document was read.
+    pub(super) fn reopened(settings: Settings, contents: &Contents) -> Opened<Books> {
+        let mut books = Books::kept(settings);
+        books.now = contents.now.unwrap_or(Instant::MIN);
+        if let Some(source) = &contents.settings {
+            let json = Json::read(source.as_bytes())
+                .ok_or_else(|| unreadable("shard", "the settings are no JSON"))?;
+            let known = Settings::read(&json).map_err(|fault| unreadable("shard", fault.pointer))?;
+            books.settings = Settings { max_event_bytes: books.settings.max_event_bytes, ..known };
+            books.keeping.settings = Some(Arc::from(source.as_bytes()));
+        }
+        books.keeping.next_prices = contents.next_prices;
+        books.entity_numbers = contents.entity_numbers.iter().cloned().collect();
+        books.fates = contents.fates();
+        Ok(books)
+    }
+
+    pub(super) fn price_lists(&self) -> &BTreeMap<u32, Arc<PriceList>> {
+        &self.keeping.price_lists
+    }
+
+    pub(super) fn open_document(&mut self, key: &str, bytes: &[u8]) -> Opened<()> {
         let (kind, number) = key.split_once(':').unwrap_or((key, "0"));
         let number: u64 = number.parse().map_err(|_| unreadable(key, "its key has no number"))?;
         match kind {

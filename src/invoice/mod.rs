@@ -7,6 +7,8 @@ pub mod command;
 pub mod digest;
 pub mod document;
 pub mod exact;
+pub mod excerpt;
+pub mod explain;
 pub mod ids;
 pub mod instant;
 pub mod keep;

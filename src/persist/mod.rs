@@ -8,6 +8,7 @@ mod fence;
 pub mod health;
 pub mod key;
 pub mod memory;
+pub mod reading;
 pub mod redis;
 pub mod schema;
 pub mod settings;

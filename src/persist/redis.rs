@@ -46,6 +46,11 @@ impl RedisStore {
         self.ledger_of(Keyspace::tagged(&self.prefix, &format!("probe-{token}")))
     }
 
+    /// Where a shard's keys are, and how to get there.
+    pub(super) fn place_of(&self, shard: ShardId) -> (Arc<Nodes>, Keyspace) {
+        (Arc::clone(&self.nodes), Keyspace::new(&self.prefix, shard))
+    }
+
     fn ledger_of(&self, keys: Keyspace) -> RedisLedger {
         let shard_key = keys.shard_key();
         RedisLedger { nodes: Arc::clone(&self.nodes), keys, shard_key, standing: Standing::unclaimed() }
@@ -401,7 +406,7 @@ fn bytes_of(command: &Cmd) -> usize {
 }
 
 /// Where a node of a cluster says that the key is, as `host:port`.
-fn moved_to(answer: &Value) -> Option<&str> {
+pub(super) fn moved_to(answer: &Value) -> Option<&str> {
     match answer {
         Value::ServerError(error) if error.code() == "MOVED" => error.details()?.split(' ').nth(1),
         _ => None,
@@ -416,7 +421,7 @@ fn expect_ok(connection: &Connection, command: &str, answer: &Value) -> Result<(
 }
 
 /// The server refused, or answered in a way that no server does.
-fn unlike(connection: &Connection, command: &str, answer: &Value) -> LedgerError {
+pub(super) fn unlike(connection: &Connection, command: &str, answer: &Value) -> LedgerError {
     match answer {
         Value::ServerError(error) => LedgerError::Unavailable(connection.refused(command, error)),
         Value::Array(answers) if let [answer @ Value::ServerError(_)] = answers.as_slice() => {

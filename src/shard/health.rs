@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
+use crate::catalog::settings::Settings;
 use crate::ingest::log::{LogName, Offset, PerLog, Positions};
 use crate::invoice::books::{Books, Fates};
 use crate::invoice::instant::Instant;
@@ -35,11 +38,16 @@ pub struct Health {
     /// What the process waits for before it can have shards.
     waits_for: Mutex<Option<String>>,
     shards: Mutex<BTreeMap<ShardId, (State, Arc<Gauges>)>>,
+    settings: watch::Sender<Option<Settings>>,
 }
 
 impl Default for Health {
     fn default() -> Health {
-        Health { waits_for: Mutex::new(Some("the start".to_owned())), shards: Mutex::default() }
+        Health {
+            waits_for: Mutex::new(Some("the start".to_owned())),
+            shards: Mutex::default(),
+            settings: watch::Sender::default(),
+        }
     }
 }
 
@@ -72,6 +80,26 @@ impl Health {
 
     pub fn shards(&self) -> Vec<(ShardId, State)> {
         self.known().iter().map(|(shard, (state, _))| (*shard, state.clone())).collect()
+    }
+
+    /// How many records of a log all shards of this process have taken together.
+    pub fn taken(&self, log: LogName) -> u64 {
+        self.known().values().map(|(_, gauges)| gauges.records[log].load(Ordering::Relaxed)).sum()
+    }
+
+    /// What decides invoices, as the shard that looked last has it from the catalog.
+    pub fn note_settings(&self, settings: &Settings) {
+        self.settings.send_if_modified(|known| {
+            let is_new = known.as_ref() != Some(settings);
+            if is_new {
+                *known = Some(settings.clone());
+            }
+            is_new
+        });
+    }
+
+    pub fn settings_in_force(&self) -> watch::Receiver<Option<Settings>> {
+        self.settings.subscribe()
     }
 
     /// Where a log of a shard ends, as of now.

@@ -8,4 +8,5 @@ mod post;
 mod standing;
 pub mod territory;
 pub mod topics;
+pub mod view;
 pub mod wheel;

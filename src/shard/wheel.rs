@@ -279,6 +279,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         }
         self.gauges.read(&batch.read_to);
         self.gauges.note(&self.books, self.standing.outbox.1 - self.sent_up_to());
+        self.world.health.note_settings(self.books.settings());
         Ok(())
     }
 
@@ -319,6 +320,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
                     LogName::Forwarded => self.take_forwarded(at, record, headers)?,
                     LogName::Numbers => self.take_number(record)?,
                 }
+                self.gauges.took(record.log, record.appended_ms);
                 taken = Some(*record);
             }
         }
@@ -348,7 +350,6 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         let Some(record) = taken else { return };
         self.standing.positions[record.log as usize] = record.offset.0 + 1;
         self.standing.fingerprints[record.log as usize] = Some(record.fingerprint());
-        self.gauges.took(record.log, record.appended_ms);
         self.has_changed = true;
     }
 

@@ -6,8 +6,10 @@
 use super::settings::{Arrival, KafkaSettings};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
-use std::sync::mpsc;
-use std::thread;
+use std::net::TcpStream;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// Runs until it is dropped.
 pub struct Embedded {
@@ -55,8 +57,24 @@ fn boot(
     topics: &[(String, u32)],
 ) -> rdkafka::error::KafkaResult<MockCluster<'static, DefaultProducerContext>> {
     let cluster = MockCluster::new(1)?;
-    for (topic, partitions) in topics {
-        cluster.create_topic(topic, *partitions as i32, 1)?;
-    }
-    Ok(cluster)
+    let (done, is_done) = mpsc::channel();
+    let awake = keep_awake(cluster.bootstrap_servers(), is_done);
+    let made =
+        topics.iter().try_for_each(|(topic, partitions)| cluster.create_topic(topic, *partitions as i32, 1));
+    drop(done);
+    // If it has ended in a panic, nothing is lost but time.
+    let _ = awake.map(JoinHandle::join);
+    made.map(|()| cluster)
+}
+
+/// The broker may oversleep by a second what it is told from inside this process, time and again. Whatever happens at its
+/// port wakes it.
+fn keep_awake(address: String, is_done: mpsc::Receiver<()>) -> std::io::Result<JoinHandle<()>> {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let nudge = move || {
+        while is_done.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
+            drop(TcpStream::connect(&address));
+        }
+    };
+    thread::Builder::new().name("nudge".into()).spawn(nudge)
 }

@@ -5,8 +5,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::hash::{BuildHasher, RandomState};
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,6 +37,55 @@ pub(super) struct Found {
     pub(super) headers: Vec<(String, String)>,
 }
 
+/// The program at work.
+pub(super) struct Working {
+    child: Child,
+    said: Arc<Mutex<String>>,
+    listeners: Vec<JoinHandle<()>>,
+}
+
+impl Working {
+    /// What it has said so far, on both its outputs.
+    pub(super) fn said(&self) -> String {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until it has said that.
+    #[track_caller]
+    pub(super) fn says(&self, part: &str) {
+        const PAUSE: Duration = Duration::from_millis(20);
+        let mut pauses_left = PATIENCE.as_millis() / PAUSE.as_millis();
+        while !self.said().contains(part) {
+            assert!(pauses_left > 0, "it never said {part:?}: {}", self.said());
+            std::thread::park_timeout(PAUSE);
+            pauses_left -= 1;
+        }
+    }
+
+    /// Asks it to end; returns its exit code and all it has said.
+    pub(super) fn ends(mut self) -> (Option<i32>, String) {
+        let told = Command::new("kill").arg(self.child.id().to_string()).status();
+        assert!(told.expect("there is a kill").success(), "{}", self.said());
+        self.has_ended()
+    }
+
+    /// Waits until it has ended by itself.
+    pub(super) fn has_ended(&mut self) -> (Option<i32>, String) {
+        let status = self.child.wait().expect("a child can be waited for");
+        for listener in self.listeners.drain(..) {
+            listener.join().expect("a listener hears everything");
+        }
+        (status.code(), self.said())
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 pub(super) fn prefix() -> String {
     format!("t{:x}.", RandomState::new().hash_one(0))
 }
@@ -55,8 +106,8 @@ impl Desk {
         format!("{}{name}", self.prefix)
     }
 
-    /// Runs the program to its end. It sees no variables but the path and ours.
-    pub(super) fn run(&self, arguments: &[&str], input: &str) -> Said {
+    /// The program, which sees no variables but ours.
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_graceline"));
         command
             .args(arguments)
@@ -68,6 +119,49 @@ impl Desk {
             .env("GRACELINE__KAFKA__BROKERS", &self.brokers)
             .env("GRACELINE__TOPICS__PREFIX", &self.prefix);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Starts the program, which goes on until it is told to end.
+    pub(super) fn start(&self, arguments: &[&str]) -> Working {
+        let mut command = self.command(arguments);
+        let mut child = command.stdin(Stdio::null()).spawn().expect("the program can be started");
+        let said = Arc::new(Mutex::new(String::new()));
+        let mut listeners = Vec::new();
+        let out = child.stdout.take().map(|out| Box::new(out) as Box<dyn Read + Send>);
+        let err = child.stderr.take().map(|err| Box::new(err) as Box<dyn Read + Send>);
+        for stream in [out, err].into_iter().flatten() {
+            let said = said.clone();
+            listeners.push(std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+                    said.push_str(&line);
+                    said.push('\n');
+                }
+            }));
+        }
+        Working { child, said, listeners }
+    }
+
+    /// Runs the program again and again until what it says is good, and returns that.
+    #[track_caller]
+    pub(super) fn asks_until(&self, arguments: &[&str], is_good: impl Fn(&str) -> bool) -> String {
+        const TRIES_MAX: usize = 300;
+        let mut last = None;
+        for _ in 0..TRIES_MAX {
+            let said = self.run(arguments, "");
+            if is_good(&said.out) {
+                return said.out;
+            }
+            last = Some(said);
+            std::thread::park_timeout(PATIENCE / TRIES_MAX as u32);
+        }
+        panic!("{arguments:?} never said it: {last:?}")
+    }
+
+    /// Runs the program to its end.
+    pub(super) fn run(&self, arguments: &[&str], input: &str) -> Said {
+        let mut command = self.command(arguments);
         let mut child = command.spawn().expect("the program can be started");
         let mut stdin = child.stdin.take().expect("its input is ours");
         // A program that reads nothing hangs up, which is fine.
@@ -95,28 +189,19 @@ impl Desk {
 
     /// Every record of a topic, partition by partition.
     pub(super) fn records(&self, topic: &str) -> Vec<Found> {
+        (0..self.partitions(topic) as i32).flat_map(|partition| self.records_of(topic, partition)).collect()
+    }
+
+    fn records_of(&self, topic: &str, partition: i32) -> Vec<Found> {
         let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", &self.brokers)
-            .set("group.id", "reader")
-            .set("auto.offset.reset", "earliest");
+        config.set("bootstrap.servers", &self.brokers).set("group.id", "reader");
         let consumer: BaseConsumer = config.create().expect("settings are sound");
-        let mut records = Vec::new();
-        for partition in 0..self.partitions(topic) as i32 {
-            let (low, high) =
-                consumer.fetch_watermarks(topic, partition, PATIENCE).expect("the broker answers");
-            let mut list = rdkafka::TopicPartitionList::new();
-            list.add_partition_offset(topic, partition, rdkafka::Offset::Offset(low))
-                .expect("an offset is one");
-            consumer.assign(&list).expect("a partition can be assigned");
-            for _ in low..high {
-                let message =
-                    consumer.poll(PATIENCE).expect("a record comes in time").expect("it can be read");
-                records.push(found(&message));
-            }
-            consumer.unassign().expect("a partition can be given back");
-        }
-        records
+        let (low, high) = consumer.fetch_watermarks(topic, partition, PATIENCE).expect("the broker answers");
+        let mut list = rdkafka::TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, rdkafka::Offset::Offset(low)).expect("an offset is one");
+        consumer.assign(&list).expect("a partition can be assigned");
+        let next = || consumer.poll(PATIENCE).expect("a record comes in time").expect("it can be read");
+        (low..high).map(|_| found(&next())).collect()
     }
 
     /// How many partitions a topic has; 0 if it isn't there.

@@ -1,7 +1,8 @@
 //! The HTTP side, asked by a client that knows nothing but TCP.
 
+use super::prometheus;
 use graceline::console::http::serve;
-use graceline::ingest::log::LogName;
+use graceline::ingest::log::{LogName, Offset, PerLog};
 use graceline::persist::ShardId;
 use graceline::shard::health::{Health, State};
 use std::io::{ErrorKind, Read, Write};
@@ -110,22 +111,41 @@ fn it_is_ready_when_every_shard_runs() {
 #[test]
 fn figures_are_what_prometheus_reads() {
     let desk = desk();
-    desk.health.gauges(ShardId(0)).took(LogName::Usage, 0);
+    let gauges = desk.health.gauges(ShardId(0));
+    gauges.took(LogName::Usage, 0);
+    gauges.rejected(b"too_late");
+    gauges.committed(Duration::from_millis(7));
+    gauges.read(&PerLog::from_fn(|_| Offset(7)));
+    desk.health.note_end(ShardId(0), LogName::Usage, Offset(10));
     let (status, rest) = desk.get("/metrics");
     assert_eq!(status, "HTTP/1.1 200 OK");
     assert!(rest.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{rest}");
     let (_, body) = rest.split_once("\r\n\r\n").expect("a head ends");
-    assert!(body.contains("graceline_records_total{shard=\"0\",log=\"usage\"} 1\n"), "{body}");
-    for line in body.lines().filter(|line| !line.starts_with('#')) {
-        let (name, value) = line.rsplit_once(' ').expect("a figure has a value");
-        assert!(name.starts_with("graceline_"), "{line}");
-        assert!(value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'), "{line}");
-        let family = name.split('{').next().expect("a name begins somewhere");
-        let base = ["_bucket", "_sum", "_count"]
-            .iter()
-            .fold(family, |name, end| name.strip_suffix(end).unwrap_or(name));
-        assert!(body.contains(&format!("# TYPE {base} ")), "{line}");
+    let families = prometheus::read(body).unwrap_or_else(|why| panic!("{why}"));
+    let value = |name: &str, labels: &[(&str, &str)]| {
+        let labels = labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let family = families.get(name).unwrap_or_else(|| panic!("{name} isn't there"));
+        family.samples.iter().find(|(_, found, _)| *found == labels).map(|(_, _, value)| *value)
+    };
+    assert_eq!(value("graceline_records_total", &[("shard", "0"), ("log", "usage")]), Some(1.0));
+    assert_eq!(value("graceline_rejected_total", &[("shard", "0"), ("reason", "too_late")]), Some(1.0));
+    assert_eq!(value("graceline_lag", &[("shard", "0"), ("log", "usage")]), Some(3.0));
+    for (name, kind) in [
+        ("fates_total", "counter"),
+        ("shard_time_seconds", "gauge"),
+        ("commit_seconds", "histogram"),
+        ("drafts", "gauge"),
+        ("deadlines_overdue_seconds", "gauge"),
+        ("outbox_depth", "gauge"),
+        ("parked", "gauge"),
+    ] {
+        let family = &families[&format!("graceline_{name}")];
+        assert_eq!((family.kind.as_str(), family.samples.is_empty()), (kind, false), "{name}");
     }
+    let labels =
+        families.values().flat_map(|family| &family.samples).flat_map(|(_, labels, _)| labels.keys());
+    let known = ["shard", "state", "log", "fate", "reason", "le"];
+    assert!(labels.into_iter().all(|label| known.contains(&label.as_str())), "{body}");
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! What people type and look at.
 
+mod demo;
 mod desk;
 mod http;
+mod manual;
 mod operator;
+mod prometheus;
 mod servers;
+mod showing;

@@ -6,5 +6,5 @@ mod ledger_in_redis;
 mod redis_crashes;
 mod redis_health;
 mod redis_refusals;
-mod redis_server;
+pub(crate) mod redis_server;
 mod redis_topologies;

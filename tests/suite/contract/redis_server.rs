@@ -67,7 +67,7 @@ pub(super) async fn eventually<T>(what: &str, mut found: impl AsyncFnMut() -> Op
 }
 
 /// One `redis-server`.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
     dir: Dir,
     port: u16,
@@ -83,7 +83,7 @@ impl Server {
         Server::start(&["--appendonly", "yes", "--appendfsync", "always"]).await
     }
 
-    pub(super) async fn start(arguments: &[&str]) -> Server {
+    pub(crate) async fn start(arguments: &[&str]) -> Server {
         let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         // Another process may take the port before the server does.
         for _ in 0..20 {
@@ -141,7 +141,7 @@ impl Server {
         format!("127.0.0.1:{}", self.port)
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://{}", self.address())
     }
 
@@ -316,7 +316,7 @@ impl Proxy {
         self.resumed.notify_one();
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 }

@@ -1,5 +1,7 @@
 //! Books that are closed and opened again go on as if nothing had happened.
 
+mod excerpts;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -7,6 +9,7 @@ use graceline::catalog::settings::Settings;
 use graceline::console::envelope::{Line, read_line};
 use graceline::console::simulate::{decide, write_notice};
 use graceline::invoice::books::{Books, Input, Place};
+use graceline::invoice::keep::Contents;
 
 /// Every story's input, by its name.
 fn stories() -> Vec<(String, String)> {
@@ -26,22 +29,18 @@ fn stories() -> Vec<(String, String)> {
     stories
 }
 
-/// What the books say, closed and opened again after every `batch` lines.
-fn told(input: &str, batch: usize) -> String {
+/// Lets books read a story; `after` each line they may be looked at, or replaced. `None` if a line can't be read.
+fn read_story(input: &str, mut after: impl FnMut(usize, &mut Books, &Settings)) -> Option<Books> {
     let mut books: Option<Books> = None;
-    let mut store: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    let mut out = Vec::new();
     let mut offsets: BTreeMap<String, u64> = BTreeMap::new();
     let mut settings = Settings::default();
     for (number, line) in input.lines().filter(|line| !line.trim().is_empty()).enumerate() {
-        match read_line(line.as_bytes()) {
-            Ok(Line::Config(json)) => {
-                settings = Settings::read(&json).expect("a story's settings can be read")
-            }
-            Ok(Line::Time(at)) => {
+        match read_line(line.as_bytes()).ok()? {
+            Line::Config(json) => settings = Settings::read(&json).expect("a story's settings can be read"),
+            Line::Time(at) => {
                 books.get_or_insert_with(|| Books::kept(settings.clone())).decide(at, &Input::Tick);
             }
-            Ok(Line::Record(record)) => {
+            Line::Record(record) => {
                 let offset = offsets.entry(record.topic.clone()).or_insert(0);
                 let place = Place { topic: &record.topic, partition: 0, offset: *offset };
                 *offset += 1;
@@ -50,30 +49,44 @@ fn told(input: &str, batch: usize) -> String {
                 let books = books.get_or_insert_with(|| Books::kept(settings.clone()));
                 decide(books, record.at, place, record.key.as_deref(), record.value.as_deref(), &headers);
             }
-            Err(_) => return String::new(),
         }
-        let Some(open) = &mut books else { continue };
-        for notice in open.take_notices() {
+        if let Some(books) = &mut books {
+            after(number, books, &settings);
+        }
+    }
+    books
+}
+
+/// What the books say, closed and opened again after every `batch` lines.
+fn told(input: &str, batch: usize) -> String {
+    let mut store: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut out = Vec::new();
+    let books = read_story(input, |number, books, settings| {
+        for notice in books.take_notices() {
             write_notice(&notice, None, &mut out);
         }
         if (number + 1) % batch == 0 {
-            *open = reopened(open, &mut store, &settings);
+            *books = reopened(books, &mut store, settings);
         }
-    }
-    if let Some(books) = books {
-        out.extend_from_slice(format!("{:?}", books.fates()).as_bytes());
-    }
+    });
+    let Some(books) = books else { return String::new() };
+    out.extend_from_slice(format!("{:?}", books.fates()).as_bytes());
     String::from_utf8_lossy(&out).into_owned()
 }
 
-fn reopened(books: &mut Books, store: &mut BTreeMap<String, Vec<u8>>, settings: &Settings) -> Books {
+/// Writes down what has changed, and says which documents there are.
+fn keep(books: &mut Books, store: &mut BTreeMap<String, Vec<u8>>) -> Contents {
     let changes = books.take_changes();
     let contents = serde_json::to_string(&books.contents()).expect("contents are plain data");
     store.extend(changes.writes);
     for key in changes.forgets {
         store.remove(&key);
     }
-    let contents = serde_json::from_str(&contents).expect("contents can be read again");
+    serde_json::from_str(&contents).expect("contents can be read again")
+}
+
+fn reopened(books: &mut Books, store: &mut BTreeMap<String, Vec<u8>>, settings: &Settings) -> Books {
+    let contents = keep(books, store);
     let keys = Books::keys(&contents);
     let documents = keys.into_iter().map(|key| (key.clone(), store.get(&key).cloned()));
     Books::open(settings.clone(), &contents, documents).expect("what was kept can be opened")
