@@ -149,7 +149,10 @@ impl Exact {
     pub fn write_to(&self, out: &mut Vec<u8>) {
         match self.shifted(Quantity::FRACTION_DIGITS as i32).nearest() {
             Ok(scaled) => write_decimal(out, scaled),
-            Err(scaled) => write_long_decimal(out, &scaled),
+            Err(scaled) => match scaled.to_i128() {
+                Some(scaled) => write_decimal(out, scaled),
+                None => write_long_decimal(out, &scaled),
+            },
         }
     }
 
