@@ -6,6 +6,7 @@ use super::document::Reason;
 use super::instant::Instant;
 use crate::catalog::duration::Duration;
 use crate::catalog::plan::Plan;
+use crate::planted::{self, Bug};
 
 /// The grace that counts for an invoice as the catalog stands now (R41–R43).
 pub(super) fn of_bill(books: &Books, bill: &Bill) -> Duration {
@@ -35,7 +36,8 @@ fn effective(books: &Books, bill: &Bill, plan: &Plan) -> Duration {
     if is_opening && customer.charged_automatically {
         return Duration::ZERO;
     }
-    if let Some(own) = customer.grace {
+    let is_set = |grace: &Duration| !planted::is(Bug::GraceZeroIsUnset) || *grace != Duration::ZERO;
+    if let Some(own) = customer.grace.filter(is_set) {
         return own;
     }
     let entity = books.entity_of(bill.customer);

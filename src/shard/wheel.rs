@@ -28,6 +28,7 @@ use crate::invoice::instant::Instant;
 use crate::invoice::notice::Topic;
 use crate::invoice::usage::Malformed;
 use crate::persist::{CommitNo, Ledger, LedgerError, ShardId, Store, Token, Write};
+use crate::planted::{self, Bug};
 use crate::publish::{self, NoticeError, NoticeLog};
 
 /// The wall clock, in milliseconds since 1970.
@@ -407,6 +408,12 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             value: value.map(<[u8]>::to_vec),
             headers: sent,
         };
+        if planted::is(Bug::ForwardedTwice) {
+            let number = self.standing.numbers.next_other();
+            let mut again = notice.clone();
+            *again.headers.last_mut().expect("it has just been numbered") = number;
+            self.decided_notices().push(again);
+        }
         self.decided_notices().push(notice);
         self.gauges.forwarded();
     }
@@ -542,6 +549,10 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         let now_ms = (self.world.clock)();
         let now = Instant::from_parts(i128::from(now_ms.div_euclid(1000)), nanos(now_ms));
         let until = now.minus(skew);
+        if planted::is(Bug::DeadlineOnWallClock) {
+            self.decide(now, &Input::Tick);
+            return Ok(());
+        }
         if self.books.next_deadline().is_some_and(|due| due <= until) {
             match self.feed.ends().await {
                 Ok(ends) => self.tick = Some((until, ends)),
@@ -595,6 +606,9 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         let mut ledger = self.ledger.take().expect("one commit is under way at a time");
         let expected = self.commit;
         decided.begun = Monotonic::now();
+        if planted::is(Bug::NoticeBeforeCommit) {
+            let _ = self.letters.send((decided.outbox, std::mem::take(&mut decided.notices)));
+        }
         let committing = tokio::spawn(async move {
             let outcome = ledger.commit(expected, &record, &writes).await;
             (ledger, outcome)
