@@ -25,7 +25,7 @@ pub(super) struct Standing {
     /// The commits whose notices may not be out yet.
     pub(super) outbox: (u64, u64),
     pub(super) directory: u64,
-    /// The last number of each shard's records that were sent to this one.
+    /// The last number of each kind of letter that each shard has sent to this one.
     pub(super) received: Vec<(u8, u32, u64)>,
     pub(super) books: Contents,
 }

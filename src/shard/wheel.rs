@@ -12,7 +12,7 @@ use tokio::time::Instant as Monotonic;
 use tracing::{debug, info};
 
 use super::health::{Gauges, Health, State};
-use super::letters::{NumberLetter, ORIGIN_HEADER, Origin};
+use super::letters::{LetterKind, NumberLetter, ORIGIN_HEADER, Origin};
 use super::outbox::{self, Destinations, Numbers};
 use super::post::{Sent, send_letters};
 use super::standing::{SCHEMA, Standing, check_fingerprints, open_books, pending_letters, read_standing};
@@ -273,7 +273,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             LogName::Commands => self.take_command(at, record, None),
             LogName::Usage => self.take_usage(at, record, None),
             LogName::Forwarded => self.take_forwarded(at, record)?,
-            LogName::Numbers => self.take_number(record)?,
+            LogName::Numbers => self.take_number(at, record)?,
         }
         self.gauges.took(record.log, record.appended_ms);
         Ok(())
@@ -287,6 +287,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             (Part::Notes, Ok(Record::Subscription(subscription))) => {
                 let home = self.territory.home_of(subscription.customer.as_bytes());
                 if self.directory.note(&subscription.external_id, home) {
+                    // What is parked too long by then is rejected, and stays here.
+                    self.decide(at, &Input::Tick);
                     self.send_parked_on(&subscription.external_id, home);
                 }
             }
@@ -400,7 +402,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         let mut sent: Vec<(String, Vec<u8>)> =
             headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
         sent.push((ORIGIN_HEADER.to_owned(), origin.to_text(log, self.territory.shard).into_bytes()));
-        sent.push(self.standing.numbers.next_other());
+        sent.push(outbox::next(&mut self.standing.numbers.forward));
         let notice = publish::Notice {
             topic: self.world.topics[LogName::Forwarded].clone(),
             partition: home.0,
@@ -409,7 +411,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             headers: sent,
         };
         if planted::is(Bug::ForwardedTwice) {
-            let number = self.standing.numbers.next_other();
+            let number = outbox::next(&mut self.standing.numbers.forward);
             let mut again = notice.clone();
             *again.headers.last_mut().expect("it has just been numbered") = number;
             self.decided_notices().push(again);
@@ -442,7 +444,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             )));
         };
         // A repeat, from a shard that was stopped in the middle of sending.
-        if !self.is_new_from(LogName::Forwarded, from, number) {
+        if !self.is_new_from(LetterKind::Forward, from, number) {
             return Ok(());
         }
         match log {
@@ -452,17 +454,17 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         Ok(())
     }
 
-    /// Whether a shard's record hasn't come before, by the number that its outbox gave it.
-    fn is_new_from(&mut self, log: LogName, from: u32, number: u64) -> bool {
-        let log = log as u8;
-        match self.standing.received.iter_mut().find(|(of, shard, _)| (*of, *shard) == (log, from)) {
+    /// Whether a shard's letter hasn't come before, by the number that its outbox gave it.
+    fn is_new_from(&mut self, kind: LetterKind, from: u32, number: u64) -> bool {
+        let kind = kind as u8;
+        match self.standing.received.iter_mut().find(|(of, shard, _)| (*of, *shard) == (kind, from)) {
             Some((_, _, last)) if number <= *last => false,
             Some((_, _, last)) => {
                 *last = number;
                 true
             }
             None => {
-                self.standing.received.push((log, from, number));
+                self.standing.received.push((kind, from, number));
                 true
             }
         }
@@ -471,7 +473,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     // --- Numbers ------------------------------------------------------------------------------------------------------
 
     /// A number is asked for here, or one that was asked for has come.
-    fn take_number(&mut self, record: &log::Record<'_>) -> Result<(), Stop> {
+    fn take_number(&mut self, at: Instant, record: &log::Record<'_>) -> Result<(), Stop> {
         let text: Option<NumberLetter> = record.value.and_then(|value| serde_json::from_slice(value).ok());
         let number = record.headers.get(publish::OUTBOX_HEADER);
         let number = number.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
@@ -482,9 +484,12 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
                 self.world.topics[LogName::Numbers]
             )));
         };
-        if !self.is_new_from(LogName::Numbers, letter.from, number) {
+        let kind = if letter.count.is_some() { LetterKind::Number } else { LetterKind::NumberRequest };
+        if !self.is_new_from(kind, letter.from, number) {
             return Ok(());
         }
+        // Numbers are given, and invoices told, in the order of their instants, also when all is read again.
+        self.decide(at, &Input::Tick);
         match letter.count {
             Some(count) => {
                 if let Some(invoice) = InvoiceId::parse(&letter.invoice) {
@@ -508,13 +513,15 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
 
     fn send_number(&mut self, to: ShardId, invoice: &str, entity: &str, count: Option<u64>) {
         let from = self.territory.shard.0;
+        let numbers = &mut self.standing.numbers;
+        let counter = if count.is_some() { &mut numbers.number } else { &mut numbers.number_request };
         let letter = NumberLetter { from, invoice: invoice.to_owned(), entity: entity.to_owned(), count };
         let notice = publish::Notice {
             topic: self.world.topics[LogName::Numbers].clone(),
             partition: to.0,
             key: Some(entity.as_bytes().to_vec()),
             value: Some(serde_json::to_vec(&letter).expect("a letter is plain data")),
-            headers: vec![self.standing.numbers.next_other()],
+            headers: vec![outbox::next(counter)],
         };
         self.decided_notices().push(notice);
     }

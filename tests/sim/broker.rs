@@ -105,7 +105,10 @@ impl Broker {
             }
             None => Some(format!("shard {shard}: webhook {number} comes after {} others", told.len())),
             Some(first) if first == notice => None,
-            Some(first) => Some(format!("shard {shard}: webhook {number} is {first:?} and {notice:?}")),
+            Some(first) => {
+                let (first, then) = (text_of(first), text_of(notice));
+                Some(format!("shard {shard}: webhook {number} is\n  {first}\nand\n  {then}"))
+            }
         };
         state.breaches.extend(breach);
     }
@@ -148,11 +151,17 @@ impl Broker {
     pub(super) fn outputs(&self, shard: ShardId) -> Vec<String> {
         let is_output = |topic: &str| !LOGS.contains(&topic);
         let state = self.lock();
-        let of_shard = state.logs.keys().filter(|(topic, partition)| *partition == shard.0 && is_output(topic));
+        let of_shard =
+            state.logs.keys().filter(|(topic, partition)| *partition == shard.0 && is_output(topic));
         of_shard.map(|(topic, _)| topic.clone()).collect()
     }
 
-    pub(super) fn check_position(&self, log: LogName, shard: ShardId, wanted: Offset) -> Result<(), LogError> {
+    pub(super) fn check_position(
+        &self,
+        log: LogName,
+        shard: ShardId,
+        wanted: Offset,
+    ) -> Result<(), LogError> {
         let end = self.end(log, shard);
         if wanted > end {
             return Err(LogError::OutOfRange { log, wanted, begin: Offset(0), end });
@@ -163,6 +172,13 @@ impl Broker {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no one panics here")
     }
+}
+
+fn text_of(notice: &Notice) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let headers: Vec<String> =
+        notice.headers.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
+    format!("{} {} {}", notice.topic, headers.join(" "), text(notice.value.as_deref().unwrap_or_default()))
 }
 
 /// Where notices go: topics of the default names.

@@ -21,7 +21,8 @@ fn first_catch(bug: Bug) -> Option<(u64, String)> {
 #[test]
 fn every_planted_bug_is_caught() {
     let chosen = std::env::var("BUG").ok();
-    let bugs = Bug::ALL.into_iter().filter(|bug| chosen.as_ref().is_none_or(|name| *name == format!("{bug:?}")));
+    let bugs =
+        Bug::ALL.into_iter().filter(|bug| chosen.as_ref().is_none_or(|name| *name == format!("{bug:?}")));
     let waiting: Mutex<Vec<Bug>> = Mutex::new(bugs.rev().collect());
     let missed = Mutex::new(Vec::new());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -32,7 +33,8 @@ fn every_planted_bug_is_caught() {
                     let Some(bug) = waiting.lock().expect("no one panics here").pop() else { return };
                     match first_catch(bug) {
                         Some((seed, fault)) => {
-                            let fault: String = fault.lines().next().unwrap_or_default().chars().take(160).collect();
+                            let fault: String =
+                                fault.lines().next().unwrap_or_default().chars().take(160).collect();
                             println!("{bug:?}: seed {seed}: {fault}");
                         }
                         None => missed.lock().expect("no one panics here").push(bug),

@@ -48,7 +48,10 @@ impl Traits {
 fn midnight_ms(random: &mut Random, zone: Tz) -> i64 {
     let day = NaiveDate::from_ymd_opt(2023, 1, 1).expect("a date") + chrono::Days::new(random.below(700));
     let midnight = day.and_hms_opt(0, 0, 0).expect("a time of day");
-    zone.from_local_datetime(&midnight).earliest().expect("none of these zones skips a midnight").timestamp_millis()
+    zone.from_local_datetime(&midnight)
+        .earliest()
+        .expect("none of these zones skips a midnight")
+        .timestamp_millis()
 }
 
 /// What decides invoices, as the members of a settings record.

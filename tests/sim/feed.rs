@@ -79,7 +79,8 @@ fn first(broker: &Broker, log: LogName, shard: ShardId) -> Offset {
 
 /// Whether somebody answers for the topics.
 fn answer(logs: &Logs) -> Result<(), LogError> {
-    let fails = logs.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |calls| calls.checked_sub(1));
+    let fails =
+        logs.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |calls| calls.checked_sub(1));
     if fails.is_ok() || logs.broker.is_away() {
         return Err(LogError::Unavailable("no broker answers".to_owned()));
     }

@@ -40,32 +40,69 @@ pub(super) enum Deed {
         value: Option<String>,
     },
     /// The process dies between two of its steps, after so many more.
-    Crash { process: usize, calls: u64 },
+    Crash {
+        process: usize,
+        calls: u64,
+    },
     /// It is started again, and gets its shards back.
-    Revive { process: usize },
-    Freeze { process: usize, calls: u64 },
-    Thaw { process: usize },
+    Revive {
+        process: usize,
+    },
+    Freeze {
+        process: usize,
+        calls: u64,
+    },
+    Thaw {
+        process: usize,
+    },
     /// The group moves a shard in good order.
-    Move { shard: u32, to: usize },
+    Move {
+        shard: u32,
+        to: usize,
+    },
     /// The group gives a shard away, and its owner doesn't know.
-    Steal { shard: u32, to: usize },
+    Steal {
+        shard: u32,
+        to: usize,
+    },
     /// Former owners learn that a shard isn't theirs.
-    Tell { shard: u32 },
+    Tell {
+        shard: u32,
+    },
     /// The owner's turn is cut off where it stands, and begins anew.
-    Drop { shard: u32 },
-    FailStep { shard: u32, step: Step, fault: Fault },
+    Drop {
+        shard: u32,
+    },
+    FailStep {
+        shard: u32,
+        step: Step,
+        fault: Fault,
+    },
     /// Late writes arrive, and stalled ones go on.
     Release,
     RestartStore,
-    LoseWrites { writes: usize },
+    LoseWrites {
+        writes: usize,
+    },
     BackUp,
     PutBack,
-    Produce { process: usize, mishap: Mishap },
+    Produce {
+        process: usize,
+        mishap: Mishap,
+    },
     BrokerLeaves,
     BrokerReturns,
-    FailReading { process: usize, calls: u64 },
-    SkewClock { process: usize, ms: i64 },
-    StopClock { process: usize },
+    FailReading {
+        process: usize,
+        calls: u64,
+    },
+    SkewClock {
+        process: usize,
+        ms: i64,
+    },
+    StopClock {
+        process: usize,
+    },
 }
 
 /// Which kinds of faults there are.
@@ -137,7 +174,8 @@ impl History {
 
     pub(super) fn skew_limit_ms(&self) -> i64 {
         let text = self.settings["clock_skew_limit"].as_str().expect("the settings say it");
-        let seconds: i64 = text.trim_matches(|letter: char| !letter.is_ascii_digit()).parse().expect("seconds");
+        let seconds: i64 =
+            text.trim_matches(|letter: char| !letter.is_ascii_digit()).parse().expect("seconds");
         seconds * 1000
     }
 }
@@ -166,7 +204,9 @@ impl Fate {
                 events.push(Event { at_ms, deed: Deed::Drop { shard: fate.shard() } });
             }),
             (weather.steps, Fate::fail_step),
-            (weather.store_restarts, |_, at_ms, events| events.push(Event { at_ms, deed: Deed::RestartStore })),
+            (weather.store_restarts, |_, at_ms, events| {
+                events.push(Event { at_ms, deed: Deed::RestartStore })
+            }),
             (weather.losses, |fate, at_ms, events| {
                 let writes = 1 + fate.random.below(12) as usize;
                 events.push(Event { at_ms, deed: Deed::LoseWrites { writes } });

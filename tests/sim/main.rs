@@ -1,9 +1,9 @@
 //! The real shard over memory, with a clock that is driven: stories first, then random histories in which everything goes
 //! wrong that can, each of them the same again for the same seed.
 
+mod broker;
 #[cfg(feature = "planted-bugs")]
 mod bugs;
-mod broker;
 mod clock;
 #[path = "../suite/chaos/commands.rs"]
 mod commands;

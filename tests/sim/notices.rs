@@ -63,13 +63,19 @@ impl NoticeLog for Producer {
             return Err(NoticeError::Unavailable("no broker answers".to_owned()));
         }
         let topics = self.broker.outputs(shard);
-        let published = topics.iter().map(|topic| self.broker.read_topic(topic, shard.0, |records| {
-            let highest = |header| {
-                let number = |record: &super::dump::Record| record.header(header)?.parse::<u64>().ok();
-                records.iter().filter_map(number).max()
-            };
-            Published { topic: Arc::from(topic.as_str()), seq: highest(SEQ_HEADER), outbox: highest(OUTBOX_HEADER) }
-        }));
+        let published = topics.iter().map(|topic| {
+            self.broker.read_topic(topic, shard.0, |records| {
+                let highest = |header| {
+                    let number = |record: &super::dump::Record| record.header(header)?.parse::<u64>().ok();
+                    records.iter().filter_map(number).max()
+                };
+                Published {
+                    topic: Arc::from(topic.as_str()),
+                    seq: highest(SEQ_HEADER),
+                    outbox: highest(OUTBOX_HEADER),
+                }
+            })
+        });
         let published = published.collect();
         self.life.pass().await;
         Ok(published)

@@ -145,7 +145,10 @@ fn prove_all(seeds: Range<u64>) {
         panic!("seed {failed} failed, and did not when it was lived again");
     }
     let [records, webhooks, faults] = sums.map(AtomicU64::into_inner);
-    println!("{} histories: {records} records, {webhooks} webhooks, {faults} faults", seeds.end - seeds.start);
+    println!(
+        "{} histories: {records} records, {webhooks} webhooks, {faults} faults",
+        seeds.end - seeds.start
+    );
 }
 
 /// Lives one seed, and says what it is made of if it fails.

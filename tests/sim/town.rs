@@ -75,7 +75,8 @@ impl Durable {
         let durable = self.clone();
         Box::new(move |notice: &Notice| {
             let seq = notice.headers.iter().find(|(name, _)| name == "graceline-seq");
-            let Some(seq) = seq.and_then(|(_, seq)| std::str::from_utf8(seq).ok()?.parse::<u64>().ok()) else {
+            let Some(seq) = seq.and_then(|(_, seq)| std::str::from_utf8(seq).ok()?.parse::<u64>().ok())
+            else {
                 return;
             };
             let shard = notice.partition;
@@ -323,7 +324,8 @@ impl Town {
         let record = |shard| {
             let record = self.common.store.record(ShardId(shard)).and_then(|record| record.record);
             let nothing = || serde_json::json!({ "positions": [0, 0, 0, 0, 0] });
-            let record: Value = serde_json::from_slice(&record.unwrap_or_default()).unwrap_or_else(|_| nothing());
+            let record: Value =
+                serde_json::from_slice(&record.unwrap_or_default()).unwrap_or_else(|_| nothing());
             serde_json::json!({ "record": record })
         };
         Remains {
