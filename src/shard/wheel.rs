@@ -403,7 +403,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
         sent.push((ORIGIN_HEADER.to_owned(), origin.to_text(log, self.territory.shard).into_bytes()));
         sent.push(outbox::next(&mut self.standing.numbers.forward));
-        let notice = publish::Notice {
+        let mut notice = publish::Notice {
             topic: self.world.topics[LogName::Forwarded].clone(),
             partition: home.0,
             key: key.map(<[u8]>::to_vec),
@@ -411,10 +411,9 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             headers: sent,
         };
         if planted::is(Bug::ForwardedTwice) {
-            let number = outbox::next(&mut self.standing.numbers.forward);
-            let mut again = notice.clone();
-            *again.headers.last_mut().expect("it has just been numbered") = number;
-            self.decided_notices().push(again);
+            self.decided_notices().push(notice.clone());
+            *notice.headers.last_mut().expect("it has just been numbered") =
+                outbox::next(&mut self.standing.numbers.forward);
         }
         self.decided_notices().push(notice);
         self.gauges.forwarded();

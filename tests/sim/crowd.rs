@@ -9,6 +9,7 @@ use chrono::{NaiveDate, TimeZone};
 use chrono_tz::Tz;
 use graceline::shard::territory::partition_of;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 const ZONES: [Tz; 4] = [Tz::UTC, Tz::Europe__Paris, Tz::America__New_York, Tz::Asia__Kolkata];
 
@@ -31,8 +32,8 @@ impl Traits {
         let length_ms = 15_000 + random.below(60_000) as i64;
         let zone = *random.one_of(&ZONES);
         Traits {
-            customers: 1 + random.below(8),
-            events: 20 + random.below(220),
+            customers: 1 + random.below(6),
+            events: 20 + random.below(160),
             length_ms,
             // Somebody's midnight comes while it lasts.
             begins_ms: midnight_ms(random, zone) - 5000 - random.below(length_ms as u64) as i64,
@@ -96,6 +97,9 @@ pub(super) struct Crowd<'a> {
     commands: u64,
     editions: u64,
     events: Vec<Event>,
+    /// The ids of usage that was sent, and of that which is parked where it doesn't belong.
+    sent: BTreeSet<String>,
+    astray: BTreeSet<String>,
 }
 
 impl<'a> Crowd<'a> {
@@ -111,6 +115,8 @@ impl<'a> Crowd<'a> {
             commands: 0,
             editions: 0,
             events: Vec::new(),
+            sent: BTreeSet::new(),
+            astray: BTreeSet::new(),
         }
     }
 
@@ -139,9 +145,31 @@ impl<'a> Crowd<'a> {
                 0 => on_the_edge(&mut self.random, chosen, at_ms),
                 _ => self.usage.next(chosen, at_ms),
             };
-            self.write(at_ms, "usage.events", sent.key, Some(sent.value));
+            if !self.is_ambiguous(&sent) {
+                self.write(at_ms, "usage.events", sent.key, Some(sent.value));
+            }
         }
         self.events
+    }
+
+    /// Whether usage is sent a second time while one of the two may be parked on a shard where it doesn't belong: which
+    /// of them is the repeat then depends on when that one is sent on.
+    fn is_ambiguous(&mut self, sent: &Sent) -> bool {
+        let text_behind = |name: &str| {
+            let (_, rest) = sent.value.split_once(&format!("\"{name}\":\""))?;
+            rest.split_once('"').map(|(text, _)| text.to_owned())
+        };
+        let Some(name) = text_behind("external_subscription_id") else { return false };
+        let Some(id) = text_behind("transaction_id") else { return false };
+        let known = self.subscriptions.iter().find(|subscription| subscription.id == name);
+        let is_astray = known.is_none()
+            && !sent.key.as_ref().is_some_and(|key| key.starts_with("cust_") || key.starts_with("ghost_"));
+        let is_new = self.sent.insert(id.clone());
+        if is_astray && is_new {
+            self.astray.insert(id);
+            return false;
+        }
+        is_astray || self.astray.contains(&id)
     }
 
     fn move_in(&mut self, at_ms: i64) {
@@ -232,11 +260,27 @@ impl<'a> Crowd<'a> {
         self.commands += 1;
         let subscription = self.random.one_of(&self.subscriptions).clone();
         let event = self.usage.one_to_cancel(&subscription.id);
-        let (key, value) = command(&mut self.random, self.commands, &subscription, at_ms, event);
+        let (key, value) = match self.random.below(4) {
+            0 => self.payment(&subscription, at_ms),
+            _ => command(&mut self.random, self.commands, &subscription, at_ms, event),
+        };
         let times = 1 + u64::from(self.random.below(8) == 0);
         for _ in 0..times {
             self.write(at_ms, "billing.commands", Some(key.clone()), Some(value.to_string()));
         }
+    }
+
+    /// One of the last periods is paid.
+    fn payment(&mut self, subscription: &Subscription, at_ms: i64) -> (String, Value) {
+        let from_ms = subscription.period_from(at_ms, -1 - self.random.below(5) as i64);
+        let value = json!({
+            "command": "payment.record",
+            "command_id": format!("k{}", self.commands),
+            "external_subscription_id": subscription.id,
+            "period_from": instant(from_ms),
+            "status": self.random.one_of(&["succeeded", "succeeded", "failed"]),
+        });
+        (subscription.customer.clone(), value)
     }
 
     fn change_catalog(&mut self, at_ms: i64) {

@@ -83,6 +83,7 @@ pub(super) enum Deed {
     RestartStore,
     LoseWrites {
         writes: usize,
+        breaks: bool,
     },
     BackUp,
     PutBack,
@@ -159,7 +160,7 @@ impl History {
         let pace = Pace {
             records_max: *random.one_of(&[1, 3, 7, 50, 1000]),
             bytes_max: *random.one_of(&[1000, 1 << 20]),
-            wait_max: Duration::from_millis(100 + random.below(400)),
+            wait_max: Duration::from_millis(200 + random.below(1300)),
         };
         let dawdles_ms = *random.one_of(&[0, 0, 20, 300]);
         let mut events = Crowd::new(seed, &traits, shards, &settings).live();
@@ -207,10 +208,7 @@ impl Fate {
             (weather.store_restarts, |_, at_ms, events| {
                 events.push(Event { at_ms, deed: Deed::RestartStore })
             }),
-            (weather.losses, |fate, at_ms, events| {
-                let writes = 1 + fate.random.below(12) as usize;
-                events.push(Event { at_ms, deed: Deed::LoseWrites { writes } });
-            }),
+            (weather.losses, Fate::lose_writes),
             (weather.backups, |fate, at_ms, events| {
                 events.push(Event { at_ms, deed: Deed::BackUp });
                 events.push(Event { at_ms: at_ms + fate.later(30_000), deed: Deed::PutBack });
@@ -282,6 +280,25 @@ impl Fate {
         }
         events.push(Event { at_ms: thaw_ms, deed: Deed::Thaw { process } });
         events.push(Event { at_ms: thaw_ms + self.later(3000), deed: Deed::Tell { shard } });
+    }
+
+    /// Mostly all connections break with it. If they don't, an owner that stood still meanwhile finds a store that has gone
+    /// back, and on by another way.
+    fn lose_writes(&mut self, at_ms: i64, events: &mut Vec<Event>) {
+        let breaks = self.random.below(3) > 0;
+        let writes = 1 + self.random.below(if breaks { 12 } else { 4 }) as usize;
+        let mut later_ms = at_ms;
+        if !breaks {
+            let (shard, process) = (self.shard(), self.process());
+            events.push(Event { at_ms, deed: Deed::Freeze { process, calls: self.random.below(4) } });
+            later_ms += 100 + self.later(1500);
+            events.push(Event { at_ms: later_ms, deed: Deed::Steal { shard, to: self.process() } });
+            let thaw_ms = later_ms + 300 + self.later(4000);
+            events.push(Event { at_ms: thaw_ms, deed: Deed::Thaw { process } });
+            events.push(Event { at_ms: thaw_ms + self.later(2000), deed: Deed::Tell { shard } });
+            later_ms += self.later(200);
+        }
+        events.push(Event { at_ms: later_ms, deed: Deed::LoseWrites { writes, breaks } });
     }
 
     fn steal(&mut self, at_ms: i64, events: &mut Vec<Event>) {

@@ -151,6 +151,21 @@ impl Group for Forgetful {
     }
 }
 
+/// Tells when a wheel breaks in the middle of a turn.
+struct Watchman {
+    shard: ShardId,
+    broken: Broken,
+}
+
+impl Drop for Watchman {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let panic = (self.shard, "its wheel panicked".to_owned());
+            self.broken.lock().expect("no one panics here").push(panic);
+        }
+    }
+}
+
 /// Opens a shard and turns its wheel, again and again until it is asked to stop or something is wrong for good.
 async fn keep_turning(
     world: Arc<LivingWorld>,
@@ -160,6 +175,7 @@ async fn keep_turning(
     broken: Broken,
     life: Arc<Life>,
 ) {
+    let _watchman = Watchman { shard: territory.shard, broken: broken.clone() };
     while !*stop.borrow() {
         let token = Token(u128::from(tokens.fetch_add(1, Ordering::Relaxed)) << 64 | 0x51);
         let outcome = match Wheel::open(world.clone(), territory, token).await {

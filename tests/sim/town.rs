@@ -169,10 +169,12 @@ impl Town {
             }
             Deed::Release => self.common.store.release(),
             Deed::RestartStore => self.common.store.restart(),
-            Deed::LoseWrites { writes } => {
+            Deed::LoseWrites { writes, breaks } => {
                 self.note_durable();
                 self.common.store.rewind(*writes);
-                self.common.store.restart();
+                if *breaks {
+                    self.common.store.restart();
+                }
             }
             Deed::BackUp => self.backup = Some(self.common.store.snapshot()),
             Deed::PutBack => {
@@ -290,9 +292,11 @@ impl Town {
             self.check()?;
         }
         self.processes.iter().for_each(|process| process.watch.stop_at(end_ms));
+        // A tick takes two turns.
+        let turn = history.pace.wait_max + Duration::from_millis(500);
         let (mut quiet, mut last) = (0, Vec::new());
-        for _ in 0..400 {
-            tokio::time::sleep(Duration::from_millis(500)).await;
+        for _ in 0..200 {
+            tokio::time::sleep(turn).await;
             self.check()?;
             let now = self.state();
             quiet = if self.is_read() && now == last { quiet + 1 } else { 0 };
@@ -301,7 +305,7 @@ impl Town {
             }
             last = now;
         }
-        Err(format!("liveness: not at rest after 200 s without faults: {:?}", self.state()))
+        Err(format!("liveness: not at rest after 200 turns without faults: {:?}", self.state()))
     }
 
     /// How far everybody is: commits, and records in the topics.
