@@ -15,6 +15,7 @@ mod feed;
 mod history;
 mod ledger;
 mod life;
+mod model;
 mod notices;
 mod process;
 #[path = "../suite/chaos/random.rs"]
