@@ -234,7 +234,10 @@ pub fn decide(
             } else {
                 Err(crate::invoice::usage::Malformed)
             };
-            books.decide(at, &Input::Usage(UsageRecord { key, value: bytes, headers, place, event }));
+            books.decide(
+                at,
+                &Input::Usage(UsageRecord { key, value: bytes, headers, place, event, id_hash: None }),
+            );
         }
     }
 }

@@ -263,7 +263,7 @@ impl Books {
             Record::Removed(_) => None,
             _ => return all(self),
         };
-        if !self.waiting.is_empty() {
+        if self.waiting.is_awaited(&record.name()) {
             return all(self);
         }
         let mut drafts = BTreeMap::new();
@@ -292,6 +292,7 @@ impl Books {
             }
             self.redate(number);
             if self.shown_digest(number) != digest {
+                self.draft_mut(number).expect("only drafts are told again").is_to_be_told = true;
                 self.schedule(self.now, Due::Tell(number));
             }
         }

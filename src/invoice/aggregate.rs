@@ -69,8 +69,8 @@ pub enum Total {
     Max(Option<Quantity>),
     /// Each value, and how many events have it: a value stays until the last of them is taken back.
     Unique(BTreeMap<Box<str>, u32>),
-    Latest(Option<(Instant, Quantity)>),
-    Weighted(Weighed),
+    Latest(Option<Box<(Instant, Quantity)>>),
+    Weighted(Box<Weighed>),
 }
 
 /// Values that count by the time they stand.
@@ -106,7 +106,7 @@ impl Bucket {
             Aggregation::Max => Total::Max(None),
             Aggregation::UniqueCount => Total::Unique(BTreeMap::new()),
             Aggregation::Latest => Total::Latest(None),
-            Aggregation::WeightedSum => Total::Weighted(Weighed::default()),
+            Aggregation::WeightedSum => Total::Weighted(Box::default()),
         };
         Bucket { key, events: 0, total, extra: None }
     }
@@ -122,9 +122,9 @@ impl Bucket {
             }
             (Total::Unique(values), Reading::Value(value)) => *values.entry(value.clone()).or_insert(0) += 1,
             (Total::Latest(latest), Reading::Quantity(value))
-                if latest.is_none_or(|(at, _)| usage.time.happened_at >= at) =>
+                if latest.as_ref().is_none_or(|latest| usage.time.happened_at >= latest.0) =>
             {
-                *latest = Some((usage.time.happened_at, *value));
+                *latest = Some(Box::new((usage.time.happened_at, *value)));
             }
             (Total::Weighted(weighed), Reading::Quantity(value)) => weighed.add(*value, usage.time),
             _ => {}
@@ -185,7 +185,7 @@ impl Bucket {
                 Quantity(values.values().map(|count| i128::from(*count)).sum::<i128>() * Quantity::ONE.0)
             }
             Total::Unique(values) => Quantity(values.len() as i128 * Quantity::ONE.0),
-            Total::Latest(latest) => latest.map_or(Quantity(0), |(_, value)| value),
+            Total::Latest(latest) => latest.as_ref().map_or(Quantity(0), |latest| latest.1),
         }
     }
 }

@@ -140,13 +140,8 @@ impl Books {
             }
             return Fate::Rejected(Refusal::TooLate);
         }
-        let hash = match &owner {
-            Owner::Subscription(number) => {
-                hash_in(&self.subscriptions.get(*number).external_id, event, record.place)
-            }
-            Owner::Nobody { name, is_customer: false } => hash_in(name, event, record.place),
-            Owner::Nobody { name, is_customer: true } => of_customer(hash_in(name, event, record.place)),
-            Owner::Several => return Fate::Rejected(Refusal::UnknownSubscription),
+        let Some(hash) = self.hash_of(record, event, &owner) else {
+            return Fate::Rejected(Refusal::UnknownSubscription);
         };
         let is_dropped = planted::is(Bug::IdsDroppedAtFinalization) && self.is_sealed_at(&owner, happened_at);
         if let Some(fate) = self.fate_by_id(hash, event).filter(|_| !is_dropped) {
@@ -160,6 +155,23 @@ impl Books {
                 Fate::Parked
             }
             Owner::Several => unreachable!("several subscriptions were refused above"),
+        }
+    }
+
+    /// The event's id, condensed; `None` if more than one subscription could be meant.
+    fn hash_of(&self, record: &UsageRecord<'_>, event: &UsageEvent<'_>, owner: &Owner<'_>) -> Option<u64> {
+        if let (Some(hash), Whose::Subscription(_)) = (record.id_hash, &event.whose) {
+            return Some(hash);
+        }
+        match owner {
+            Owner::Subscription(number) => {
+                Some(hash_in(&self.subscriptions.get(*number).external_id, event, record.place))
+            }
+            Owner::Nobody { name, is_customer: false } => Some(hash_in(name, event, record.place)),
+            Owner::Nobody { name, is_customer: true } => {
+                Some(of_customer(hash_in(name, event, record.place)))
+            }
+            Owner::Several => None,
         }
     }
 

@@ -16,6 +16,7 @@ use super::document::{Document, Figures, InvoiceId, Reason};
 use super::ids::Ids;
 use super::instant::Instant;
 use super::keep::Keeping;
+use super::lifecycle::Turn;
 use super::marked::Marked;
 use super::notice::{Event, Notice};
 use super::period::{Anchor, End, Period, Share};
@@ -53,6 +54,8 @@ pub struct UsageRecord<'a> {
     /// Where it stands, as `topic/partition/offset`: the id of an event that has none.
     pub place: Place<'a>,
     pub event: Result<UsageEvent<'a>, Malformed>,
+    /// The event's id within the subscription it names, condensed, where that was done already.
+    pub id_hash: Option<u64>,
 }
 
 /// A record's place in its log.
@@ -110,6 +113,8 @@ pub struct Books {
     pub(super) next_parked: u64,
     pub(super) unbillable: BTreeMap<UnbillableKey, Unbillable>,
     pub(super) deadlines: BinaryHeap<Reverse<(Instant, Due)>>,
+    /// What is due now, in its order.
+    pub(super) turns: BTreeSet<Turn>,
     pub(super) notices: Vec<Notice>,
     pub(super) keeping: Keeping,
     pub(super) fates: Fates,
@@ -198,7 +203,7 @@ impl<T> Shelf<T> {
 
 /// People and contracts: many, each with an external id and a number of its own.
 pub struct Roster<T> {
-    numbers: HashTable<u32>,
+    pub(super) numbers: HashTable<u32>,
     hasher: DefaultHashBuilder,
     pub(super) entries: Marked<T>,
 }
@@ -218,8 +223,12 @@ impl<T> Default for Roster<T> {
 }
 
 impl<T: Named> Roster<T> {
+    pub(super) fn hash(&self, external_id: &str) -> u64 {
+        self.hasher.hash_one(external_id)
+    }
+
     pub fn find(&self, external_id: &str) -> Option<u32> {
-        let hash = self.hasher.hash_one(external_id);
+        let hash = self.hash(external_id);
         self.numbers.find(hash, |number| self.entries[*number].external_id() == external_id).copied()
     }
 
@@ -533,6 +542,8 @@ pub struct Draft {
     pub finalizes_at: Instant,
     /// When usage that nobody was told of yet is to be announced.
     pub refresh_at: Option<Instant>,
+    /// A record has changed it, and it is to be told at once.
+    pub is_to_be_told: bool,
     /// The document last announced, condensed.
     pub announced: u64,
     pub edits: BTreeMap<super::aggregate::LineKey, Edit>,
@@ -623,6 +634,7 @@ impl Books {
             next_parked: 0,
             unbillable: BTreeMap::new(),
             deadlines: BinaryHeap::new(),
+            turns: BTreeSet::new(),
             notices: Vec::new(),
             keeping: Keeping::default(),
             fates: Fates::default(),
@@ -631,14 +643,19 @@ impl Books {
 
     /// The one door: what is due by then comes first, then the input, then what it made due (R11).
     pub fn decide(&mut self, at: Instant, input: &Input<'_>) {
+        self.begin_to_decide(at, input);
+        self.pass_time(at);
+    }
+
+    /// The same, but what the input made due at once is left for [`Books::pass_some_time`].
+    pub fn begin_to_decide(&mut self, at: Instant, input: &Input<'_>) {
         self.pass_time(at);
         match input {
             Input::Usage(record) => self.take_usage(record),
             Input::Catalog { key, value, headers } => self.take_catalog_record(*key, *value, headers),
             Input::Command(record) => self.take_command(record),
-            Input::Tick => return,
+            Input::Tick => {}
         }
-        self.pass_time(at);
     }
 
     /// What is to be told since it was last asked for, in order.
@@ -681,6 +698,11 @@ impl Books {
         (self.drafts.len(), self.parked.len())
     }
 
+    /// The memory that ids take.
+    pub fn id_bytes(&self) -> usize {
+        self.ids.bytes()
+    }
+
     pub fn fates(&self) -> Fates {
         self.fates
     }
@@ -691,7 +713,10 @@ impl Books {
 
     /// The instant of the next duty.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.peek().map(|Reverse((at, _))| *at)
+        match self.turns.is_empty() {
+            true => self.deadlines.peek().map(|Reverse((at, _))| *at),
+            false => Some(self.now),
+        }
     }
 
     pub(super) fn schedule(&mut self, at: Instant, due: Due) {

@@ -152,6 +152,12 @@ impl Ids {
         self.parts[(hash >> 56) as usize].put(hash, pack(hash, id), horizon);
     }
 
+    /// What lies where an id is, or would be.
+    pub(super) fn near(&self, hash: u64) -> Option<&Entry> {
+        let part = &self.parts[(hash >> 56) as usize];
+        (!part.slots.is_empty()).then(|| &part.slots[part.home(hash)])
+    }
+
     pub fn len(&self) -> usize {
         self.parts.iter().map(|part| part.used).sum()
     }

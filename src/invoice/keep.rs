@@ -605,6 +605,7 @@ impl Books {
             let draft = self.draft(*number).expect("a draft is a draft");
             found.push((draft.finalizes_at, Due::Finalize(*number)));
             found.extend(draft.refresh_at.map(|at| (at, Due::Refresh(*number))));
+            found.extend(draft.is_to_be_told.then_some((self.now, Due::Tell(*number))));
         }
         for (at, due) in found {
             self.schedule(at, due);

@@ -122,7 +122,7 @@ pub(super) struct WaitingText {
 }
 
 impl WaitingText {
-    pub(super) fn of((waiting, missing): (&WaitingRecord, &crate::catalog::Name)) -> WaitingText {
+    pub(super) fn of((waiting, missing): &(WaitingRecord, crate::catalog::Name)) -> WaitingText {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         WaitingText {
             key: waiting.key.as_deref().map(text),
@@ -619,8 +619,9 @@ impl BucketText {
             Total::Unique(values) => {
                 TotalText::Unique(values.iter().map(|(value, count)| (value.to_string(), *count)).collect())
             }
-            Total::Latest(latest) => TotalText::Latest(*latest),
-            Total::Weighted(Weighed { sum, moment, ahead }) => {
+            Total::Latest(latest) => TotalText::Latest(latest.as_deref().copied()),
+            Total::Weighted(weighed) => {
+                let Weighed { sum, moment, ahead } = &**weighed;
                 TotalText::Weighted(*sum, moment.to_string(), ahead.clone())
             }
         };
@@ -641,9 +642,10 @@ impl BucketText {
             TotalText::Unique(values) => Total::Unique(
                 values.into_iter().map(|(value, count)| (value.into_boxed_str(), count)).collect(),
             ),
-            TotalText::Latest(latest) => Total::Latest(latest),
+            TotalText::Latest(latest) => Total::Latest(latest.map(Box::new)),
             TotalText::Weighted(sum, moment, ahead) => {
-                Total::Weighted(Weighed { sum, moment: moment.parse::<BigInt>().unwrap_or_default(), ahead })
+                let moment = moment.parse::<BigInt>().unwrap_or_default();
+                Total::Weighted(Box::new(Weighed { sum, moment, ahead }))
             }
         };
         let extra = extra.map(|(precise_cents, events, amount, is_over)| {

@@ -69,6 +69,8 @@ struct DraftText {
     finalizes_at: Instant,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refresh_at: Option<Instant>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_to_be_told: bool,
     announced: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     edits: Vec<EditText>,
@@ -230,6 +232,7 @@ impl DraftText {
         DraftText {
             finalizes_at: draft.finalizes_at,
             refresh_at: draft.refresh_at,
+            is_to_be_told: draft.is_to_be_told,
             announced: draft.announced,
             edits: draft.edits.iter().map(edit).collect(),
             frozen,
@@ -247,6 +250,7 @@ impl DraftText {
         Draft {
             finalizes_at: self.finalizes_at,
             refresh_at: self.refresh_at,
+            is_to_be_told: self.is_to_be_told,
             announced: self.announced,
             edits: self.edits.into_iter().map(edit).collect(),
             frozen,

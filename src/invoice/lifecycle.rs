@@ -23,7 +23,7 @@ use crate::planted::{self, Bug};
 
 /// The place of a duty among those of one instant: customer, period, subscription, opening before periodic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Turn {
+pub(super) struct Turn {
     customer: Box<str>,
     period_from: Option<Instant>,
     subscription: Option<Box<str>>,
@@ -34,26 +34,38 @@ struct Turn {
 impl Books {
     /// Lets the clock run to `until`, doing what is due on the way, each at its own instant.
     pub(super) fn pass_time(&mut self, until: Instant) {
+        while !self.pass_some_time(until, usize::MAX) {}
+    }
+
+    /// The same, but stops after so many duties; says whether the clock has come to `until`. However many are due at one
+    /// instant, whoever keeps the books can keep them in between.
+    pub fn pass_some_time(&mut self, until: Instant, duties_max: usize) -> bool {
+        let mut duties = 0;
         while let Some(at) = self.next_deadline().filter(|at| *at <= until) {
             self.now = self.now.max(at);
-            let mut turns = BTreeMap::new();
-            self.gather(&mut turns);
-            while let Some((turn, ())) = turns.pop_first() {
+            self.gather();
+            while let Some(turn) = self.turns.pop_first() {
                 self.fire(turn.due);
-                self.gather(&mut turns);
+                self.gather();
+                duties += 1;
+                if duties == duties_max {
+                    return false;
+                }
             }
         }
         self.now = self.now.max(until);
+        true
     }
 
     /// Puts everything that is due by now in its turn.
-    fn gather(&mut self, turns: &mut BTreeMap<Turn, ()>) {
+    fn gather(&mut self) {
         while let Some(Reverse((at, due))) = self.deadlines.peek().copied() {
             if at > self.now {
                 return;
             }
             self.deadlines.pop();
-            turns.insert(self.turn(due), ());
+            let turn = self.turn(due);
+            self.turns.insert(turn);
         }
     }
 
@@ -120,7 +132,7 @@ impl Books {
                 }
             }
             Due::Tell(number) => {
-                if self.draft(number).is_some() {
+                if self.draft(number).is_some_and(|draft| draft.is_to_be_told) {
                     self.announce_draft(number, Event::Updated);
                 }
             }
@@ -204,6 +216,7 @@ impl Books {
         let draft = Draft {
             finalizes_at: self.now,
             refresh_at: None,
+            is_to_be_told: false,
             announced: 0,
             edits: BTreeMap::new(),
             frozen: None,
@@ -266,6 +279,7 @@ impl Books {
         let draft = self.draft_mut(number).expect("a draft is announced as one");
         draft.announced = digest;
         draft.refresh_at = None;
+        draft.is_to_be_told = false;
         self.announce(number, event, &document);
     }
 

@@ -17,6 +17,7 @@ pub mod quantity;
 pub(crate) mod text;
 pub mod usage;
 pub mod waiting;
+pub mod warm;
 
 mod adopt;
 mod attribute;

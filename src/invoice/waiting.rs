@@ -15,9 +15,9 @@ pub struct WaitingRecord {
 #[derive(Clone, Debug, Default)]
 pub struct Waiting {
     next: u64,
-    records: BTreeMap<u64, WaitingRecord>,
-    by_name: BTreeMap<Name, u64>,
     /// Each record stands under one of the names that it misses.
+    records: BTreeMap<u64, (WaitingRecord, Name)>,
+    by_name: BTreeMap<Name, u64>,
     by_missing: BTreeMap<Name, BTreeSet<u64>>,
 }
 
@@ -25,21 +25,27 @@ impl Waiting {
     /// Lets a record wait for `missing`, in place of an older one of its name.
     pub fn put(&mut self, waiting: WaitingRecord, missing: Name) {
         self.remove(&waiting.record.name());
-        let number = self.next;
-        self.next += 1;
+        self.put_back(self.next, waiting, missing);
+    }
+
+    /// Lets a record wait again under the number it had.
+    pub fn put_back(&mut self, number: u64, waiting: WaitingRecord, missing: Name) {
+        self.next = self.next.max(number + 1);
         self.by_name.insert(waiting.record.name(), number);
-        self.records.insert(number, waiting);
-        self.by_missing.entry(missing).or_default().insert(number);
+        self.by_missing.entry(missing.clone()).or_default().insert(number);
+        self.records.insert(number, (waiting, missing));
     }
 
     /// A newer record of the same name has come: the one that waited is forgotten.
     pub fn remove(&mut self, name: &Name) {
-        let Some(number) = self.by_name.remove(name) else { return };
-        self.records.remove(&number);
-        for numbers in self.by_missing.values_mut() {
-            numbers.remove(&number);
+        if let Some(number) = self.by_name.get(name).copied() {
+            self.take(number);
         }
-        self.by_missing.retain(|_, numbers| !numbers.is_empty());
+    }
+
+    /// Whether a record waits for this name.
+    pub fn is_awaited(&self, name: &Name) -> bool {
+        self.by_missing.contains_key(name)
     }
 
     /// The records that waited for this name, by their order of arrival.
@@ -48,7 +54,7 @@ impl Waiting {
     }
 
     pub fn get(&self, number: u64) -> Option<&WaitingRecord> {
-        self.records.get(&number)
+        self.records.get(&number).map(|(waiting, _)| waiting)
     }
 
     pub fn numbers(&self) -> impl Iterator<Item = u64> {
@@ -56,31 +62,27 @@ impl Waiting {
     }
 
     /// A record that waits, and what it stands under.
-    pub fn entry(&self, number: u64) -> Option<(&WaitingRecord, &Name)> {
-        let missing = self.by_missing.iter().find(|(_, numbers)| numbers.contains(&number))?.0;
-        Some((self.records.get(&number)?, missing))
-    }
-
-    /// Lets a record wait again under the number it had.
-    pub fn put_back(&mut self, number: u64, waiting: WaitingRecord, missing: Name) {
-        self.next = self.next.max(number + 1);
-        self.by_name.insert(waiting.record.name(), number);
-        self.records.insert(number, waiting);
-        self.by_missing.entry(missing).or_default().insert(number);
+    pub fn entry(&self, number: u64) -> Option<&(WaitingRecord, Name)> {
+        self.records.get(&number)
     }
 
     /// The record still misses something else.
     pub fn move_to(&mut self, number: u64, missing: Name) {
-        self.by_missing.entry(missing).or_default().insert(number);
+        if let Some((_, stands_under)) = self.records.get_mut(&number) {
+            stands_under.clone_from(&missing);
+            self.by_missing.entry(missing).or_default().insert(number);
+        }
     }
 
     pub fn take(&mut self, number: u64) -> Option<WaitingRecord> {
-        let waiting = self.records.remove(&number)?;
+        let (waiting, missing) = self.records.remove(&number)?;
         self.by_name.remove(&waiting.record.name());
+        if let Some(numbers) = self.by_missing.get_mut(&missing) {
+            numbers.remove(&number);
+            if numbers.is_empty() {
+                self.by_missing.remove(&missing);
+            }
+        }
         Some(waiting)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
     }
 }

@@ -84,6 +84,7 @@ impl Books {
         let (to, end) = subscription.bounds(&period);
         let ordinal = subscription.next_ordinal;
         subscription.next_ordinal += 1;
+        subscription.windows.reserve_exact(1);
         subscription.windows.push_back(Window {
             ordinal,
             period,

@@ -274,7 +274,7 @@ impl Report<'_> {
         let wanted = usage.filter(|ms| *ms >= 0).unwrap_or(self.rules.retention_ms as i64);
         for name in ["min.compaction.lag.ms", "delete.retention.ms"] {
             if number(name).is_some_and(|ms| ms < wanted) {
-                self.error(&format!(
+                self.warning(&format!(
                     "forgets records while usage from their time may still be read again: set {name}={wanted} or more"
                 ));
             }

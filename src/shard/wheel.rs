@@ -26,7 +26,8 @@ use crate::invoice::books::{Books, CommandRecord, Input, Place, UsageRecord};
 use crate::invoice::document::InvoiceId;
 use crate::invoice::instant::Instant;
 use crate::invoice::notice::Topic;
-use crate::invoice::usage::Malformed;
+use crate::invoice::usage::{Malformed, UsageEvent};
+use crate::invoice::warm::{Coming, TOGETHER};
 use crate::persist::{CommitNo, Ledger, LedgerError, ShardId, Store, Token, Write};
 use crate::planted::{self, Bug};
 use crate::publish::{self, NoticeError, NoticeLog};
@@ -69,6 +70,9 @@ impl Default for Pace {
         Pace { records_max: 100_000, bytes_max: 48 << 20, wait_max: Duration::from_millis(15) }
     }
 }
+
+/// How many duties one commit holds at most: some megabytes of drafts and webhooks.
+const DUTIES_PER_COMMIT: usize = 2000;
 
 /// Why a shard stands still.
 #[derive(Debug)]
@@ -133,6 +137,30 @@ pub struct Wheel<S: Store, U: UsageLog, N> {
 }
 
 type Committing<S> = JoinHandle<(<S as Store>::Ledger, Result<(), LedgerError>)>;
+
+/// A record of usage, read before its turn.
+struct ReadUsage<'a> {
+    event: Result<UsageEvent<'a>, Malformed>,
+    id_hash: Option<u64>,
+}
+
+impl<'a> ReadUsage<'a> {
+    fn of(value: &'a [u8], headers: &'a [(&'a str, &'a [u8])], settings: &Settings) -> ReadUsage<'a> {
+        let event = match value.len() <= settings.max_event_bytes {
+            true => read_usage(settings.format.into(), value, headers),
+            false => Err(Malformed),
+        };
+        let id_hash = event.as_ref().ok().and_then(UsageEvent::coming).map(|(_, id_hash)| id_hash);
+        ReadUsage { event, id_hash }
+    }
+
+    fn coming(&self) -> Option<Coming<'_>> {
+        match (self.event.as_ref().ok()?.whose_name(), self.id_hash) {
+            (name, Some(id_hash)) => Some((name, id_hash)),
+            (_, None) => None,
+        }
+    }
+}
 
 /// Notices that go out when their commit is durable.
 struct Decided {
@@ -237,13 +265,13 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             Limits { records_max: pace.records_max, bytes_max: pace.bytes_max, wait_max: pace.wait_max };
         let batch = self.feed.next(limits).await?;
         let is_idle = batch.is_empty();
-        for record in batch.records() {
-            self.take(&record)?;
+        for run in &batch.runs {
+            self.take_run(run).await?;
         }
+        self.pass_time(self.books.now()).await?;
         for log in LogName::ALL {
             self.standing.positions[log as usize] = batch.read_to[log].0;
         }
-        self.has_changed |= !is_idle;
         self.keep_time(&batch.read_to).await?;
         self.await_commit().await?;
         self.begin_commit().await?;
@@ -264,19 +292,65 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
 
     // --- Records ------------------------------------------------------------------------------------------------------
 
-    fn take(&mut self, record: &log::Record<'_>) -> Result<(), Stop> {
-        let at =
-            Instant::from_parts(i128::from(record.appended_ms.div_euclid(1000)), nanos(record.appended_ms));
-        self.standing.fingerprints[record.log as usize] = Some(record.fingerprint());
-        match record.log {
-            LogName::Catalog => self.take_catalog(at, record),
-            LogName::Commands => self.take_command(at, record, None),
-            LogName::Usage => self.take_usage(at, record, None),
-            LogName::Forwarded => self.take_forwarded(at, record)?,
-            LogName::Numbers => self.take_number(at, record)?,
+    /// Takes the records of one log, some at a time, so that usage can be reached for together.
+    async fn take_run(&mut self, run: &log::Run) -> Result<(), Stop> {
+        let mut taken: Option<log::Record<'_>> = None;
+        let mut records = run.records().peekable();
+        while records.peek().is_some() {
+            let some: Vec<log::Record<'_>> = records.by_ref().take(TOGETHER).collect();
+            let headers: Vec<TextHeaders<'_>> = some.iter().map(text_headers).collect();
+            let usage = match run.log {
+                LogName::Usage => self.read_ahead(&some, &headers),
+                _ => Vec::new(),
+            };
+            let mut usage = usage.into_iter();
+            for (record, headers) in some.iter().zip(&headers) {
+                let at = instant(record.appended_ms);
+                if self.books.next_deadline().is_some_and(|due| due <= at) {
+                    self.note_place(taken);
+                    self.pass_time(at).await?;
+                }
+                match record.log {
+                    LogName::Catalog => self.take_catalog(at, record),
+                    LogName::Commands => self.take_command(at, record, headers, None),
+                    LogName::Usage => {
+                        let usage = usage.next().expect("usage was read ahead");
+                        self.take_usage(at, record, headers, usage, None);
+                    }
+                    LogName::Forwarded => self.take_forwarded(at, record, headers)?,
+                    LogName::Numbers => self.take_number(record)?,
+                }
+                taken = Some(*record);
+            }
         }
-        self.gauges.took(record.log, record.appended_ms);
+        self.note_place(taken);
         Ok(())
+    }
+
+    /// Reads usage, and reaches for what it will need.
+    fn read_ahead<'a>(
+        &self,
+        records: &[log::Record<'a>],
+        headers: &'a [TextHeaders<'a>],
+    ) -> Vec<ReadUsage<'a>> {
+        let settings = self.books.settings();
+        let read: Vec<ReadUsage<'a>> = records
+            .iter()
+            .zip(headers)
+            .map(|(record, headers)| ReadUsage::of(record.value.unwrap_or_default(), headers, settings))
+            .collect();
+        let coming: Vec<Coming<'_>> = read.iter().filter_map(ReadUsage::coming).collect();
+        self.books.warm(&coming);
+        read
+    }
+
+    /// Everything up to this record is decided.
+    fn note_place(&mut self, taken: Option<log::Record<'_>>) {
+        let Some(record) = taken else { return };
+        self.standing.positions[record.log as usize] = record.offset.0 + 1;
+        self.standing.fingerprints[record.log as usize] = Some(record.fingerprint());
+        self.gauges.took(record.log, record.appended_ms);
+        self.has_changed = true;
     }
 
     fn take_catalog(&mut self, at: Instant, record: &log::Record<'_>) {
@@ -287,8 +361,6 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             (Part::Notes, Ok(Record::Subscription(subscription))) => {
                 let home = self.territory.home_of(subscription.customer.as_bytes());
                 if self.directory.note(&subscription.external_id, home) {
-                    // What is parked too long by then is rejected, and stays here.
-                    self.decide(at, &Input::Tick);
                     self.send_parked_on(&subscription.external_id, home);
                 }
             }
@@ -300,7 +372,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     /// Decides a catalog record; of refusals only those stay that this shard answers for.
     fn decide_catalog(&mut self, at: Instant, record: &log::Record<'_>) {
         let known = self.books.notices_mut().len();
-        self.decide(at, &Input::Catalog { key: record.key, value: record.value, headers: &[] });
+        let input = Input::Catalog { key: record.key, value: record.value, headers: &[] };
+        self.books.begin_to_decide(at.max(self.books.now()), &input);
         self.name_source(record, known);
         let territory = self.territory;
         let mut place = 0;
@@ -315,14 +388,16 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         });
     }
 
-    fn take_usage(&mut self, at: Instant, record: &log::Record<'_>, origin: Option<&Origin>) {
+    fn take_usage(
+        &mut self,
+        at: Instant,
+        record: &log::Record<'_>,
+        headers: &[(&str, &[u8])],
+        usage: ReadUsage<'_>,
+        origin: Option<&Origin>,
+    ) {
         let value = record.value.unwrap_or_default();
-        let headers = text_headers(record);
-        let settings = self.books.settings();
-        let mut event = match value.len() <= settings.max_event_bytes {
-            true => read_usage(settings.format.into(), value, &headers),
-            false => Err(Malformed),
-        };
+        let ReadUsage { mut event, id_hash } = usage;
         let here = Place {
             topic: &self.world.topics[record.log],
             partition: self.territory.shard.0,
@@ -342,18 +417,23 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
                 offset: place.offset,
                 at,
             };
-            self.forward(home, LogName::Usage, record.key, record.value, &headers, &origin);
+            self.forward(home, LogName::Usage, record.key, record.value, headers, &origin);
             return;
         }
         let known = self.books.notices_mut().len();
-        let input = Input::Usage(UsageRecord { key: record.key, value, headers: &headers, place, event });
+        let input = Input::Usage(UsageRecord { key: record.key, value, headers, place, event, id_hash });
         self.books.decide(at.max(self.books.now()), &input);
         self.name_source(record, known);
     }
 
-    fn take_command(&mut self, at: Instant, record: &log::Record<'_>, origin: Option<&Origin>) {
+    fn take_command(
+        &mut self,
+        at: Instant,
+        record: &log::Record<'_>,
+        headers: &[(&str, &[u8])],
+        origin: Option<&Origin>,
+    ) {
         let value = record.value.unwrap_or_default();
-        let headers = text_headers(record);
         let command = read_command(value);
         if origin.is_none()
             && let Some(home) = self.territory.home_of_command(&command, &self.books, &self.directory)
@@ -361,17 +441,13 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         {
             let topic = self.world.topics[record.log].to_string();
             let origin = Origin { topic, partition: self.territory.shard.0, offset: record.offset.0, at };
-            self.forward(home, LogName::Commands, record.key, record.value, &headers, &origin);
+            self.forward(home, LogName::Commands, record.key, record.value, headers, &origin);
             return;
         }
         let known = self.books.notices_mut().len();
-        let input = Input::Command(CommandRecord { key: record.key, value, headers: &headers, command });
+        let input = Input::Command(CommandRecord { key: record.key, value, headers, command });
         self.books.decide(at.max(self.books.now()), &input);
         self.name_source(record, known);
-    }
-
-    fn decide(&mut self, at: Instant, input: &Input<'_>) {
-        self.books.decide(at.max(self.books.now()), input);
     }
 
     /// Says of new refusals which record they are about (R20).
@@ -430,7 +506,12 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         }
     }
 
-    fn take_forwarded(&mut self, at: Instant, record: &log::Record<'_>) -> Result<(), Stop> {
+    fn take_forwarded(
+        &mut self,
+        at: Instant,
+        record: &log::Record<'_>,
+        headers: &[(&str, &[u8])],
+    ) -> Result<(), Stop> {
         let origin =
             record.headers.get(ORIGIN_HEADER).and_then(|text| Origin::read(std::str::from_utf8(text).ok()?));
         let number = record.headers.get(publish::OUTBOX_HEADER);
@@ -447,8 +528,12 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             return Ok(());
         }
         match log {
-            LogName::Commands => self.take_command(at, record, Some(&origin)),
-            _ => self.take_usage(at, record, Some(&origin)),
+            LogName::Commands => self.take_command(at, record, headers, Some(&origin)),
+            _ => {
+                let value = record.value.unwrap_or_default();
+                let usage = ReadUsage::of(value, headers, self.books.settings());
+                self.take_usage(at, record, headers, usage, Some(&origin));
+            }
         }
         Ok(())
     }
@@ -472,7 +557,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     // --- Numbers ------------------------------------------------------------------------------------------------------
 
     /// A number is asked for here, or one that was asked for has come.
-    fn take_number(&mut self, at: Instant, record: &log::Record<'_>) -> Result<(), Stop> {
+    fn take_number(&mut self, record: &log::Record<'_>) -> Result<(), Stop> {
         let text: Option<NumberLetter> = record.value.and_then(|value| serde_json::from_slice(value).ok());
         let number = record.headers.get(publish::OUTBOX_HEADER);
         let number = number.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
@@ -487,8 +572,6 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         if !self.is_new_from(kind, letter.from, number) {
             return Ok(());
         }
-        // Numbers are given, and invoices told, in the order of their instants, also when all is read again.
-        self.decide(at, &Input::Tick);
         match letter.count {
             Some(count) => {
                 if let Some(invoice) = InvoiceId::parse(&letter.invoice) {
@@ -545,19 +628,16 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             if LogName::ALL.into_iter().all(|log| read_to[log] >= ends[log]) {
                 let until = *until;
                 self.tick = None;
-                self.decide(until, &Input::Tick);
+                self.pass_time(until).await?;
                 self.gauges.passed(until);
-                self.has_changed = true;
             }
             return Ok(());
         }
         let skew = self.books.settings().clock_skew_limit.exact();
         let now_ms = (self.world.clock)();
-        let now = Instant::from_parts(i128::from(now_ms.div_euclid(1000)), nanos(now_ms));
-        let until = now.minus(skew);
+        let until = instant(now_ms).minus(skew);
         if planted::is(Bug::DeadlineOnWallClock) {
-            self.decide(now, &Input::Tick);
-            return Ok(());
+            return self.pass_time(instant(now_ms)).await;
         }
         if self.books.next_deadline().is_some_and(|due| due <= until) {
             match self.feed.ends().await {
@@ -565,6 +645,18 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
                 // Nobody says where the logs end: time doesn't pass.
                 Err(LogError::Unavailable(why)) => debug!(shard = self.territory.shard.0, why, "No tick."),
                 Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what is due by then. Many duties at one instant are many commits, none of which is large.
+    async fn pass_time(&mut self, until: Instant) -> Result<(), Stop> {
+        while self.books.next_deadline().is_some_and(|due| due <= until) {
+            self.has_changed = true;
+            if !self.books.pass_some_time(until, DUTIES_PER_COMMIT) {
+                self.await_commit().await?;
+                self.begin_commit().await?;
             }
         }
         Ok(())
@@ -669,11 +761,13 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     }
 }
 
-fn nanos(ms: i64) -> u32 {
-    (ms.rem_euclid(1000) * 1_000_000) as u32
+fn instant(ms: i64) -> Instant {
+    Instant::from_parts(i128::from(ms.div_euclid(1000)), (ms.rem_euclid(1000) * 1_000_000) as u32)
 }
 
-fn text_headers<'a>(record: &log::Record<'a>) -> Vec<(&'a str, &'a [u8])> {
+type TextHeaders<'a> = Vec<(&'a str, &'a [u8])>;
+
+fn text_headers<'a>(record: &log::Record<'a>) -> TextHeaders<'a> {
     if record.headers.is_empty() {
         return Vec::new();
     }

@@ -1,0 +1,74 @@
+//! What the core costs without servers: time to decode and decide an event, and memory for what it keeps.
+//!
+//! `cargo bench --bench core`. Time is the processor's, of this one thread; memory is what is allocated and not freed.
+
+#[path = "core/heap.rs"]
+mod heap;
+#[path = "core/month.rs"]
+mod month;
+#[path = "core/watch.rs"]
+mod watch;
+
+use graceline::ingest::dialect::{Format, read_usage};
+use graceline::invoice::books::{Books, Input, Place, UsageRecord};
+use graceline::invoice::usage::UsageEvent;
+use graceline::invoice::warm::{Coming, TOGETHER};
+use month::Month;
+use std::hint::black_box;
+use watch::Watch;
+
+const SUBSCRIPTIONS: usize = 100_000;
+const EVENTS: usize = 1_000_000;
+const ROUNDS: usize = 5;
+
+fn main() {
+    let month = Month::new(SUBSCRIPTIONS);
+    let empty = heap::bytes();
+    let mut books = month.books();
+    drop(books.take_changes());
+    let opened = heap::bytes();
+    println!(
+        "memory: {} bytes for a subscription, its customer and its running period",
+        (opened - empty) / SUBSCRIPTIONS
+    );
+    let (mut decoding, mut both, mut deciding) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let events = month.events(round * EVENTS..(round + 1) * EVENTS);
+        let watch = Watch::start();
+        for event in &events {
+            black_box(read_usage(Format::Lago, event, &[]).expect("the event is sound").content);
+        }
+        let decoded = watch.nanos() / EVENTS as u64;
+        let watch = Watch::start();
+        for (group, events) in events.chunks(TOGETHER).enumerate() {
+            take(&mut books, &month, (round * EVENTS + group * TOGETHER) as u64, events);
+        }
+        let decided = watch.nanos() / EVENTS as u64;
+        decoding.push(decoded);
+        both.push(decided);
+        deciding.push(decided.saturating_sub(decoded));
+    }
+    assert_eq!(books.fates().billed as usize, EVENTS * ROUNDS, "all events are billed");
+    println!("time: {} ns to decode an event of {} bytes", middle(decoding), month.event(0).len());
+    println!("time: {} ns to decode and decide it, of which {} to decide", middle(both), middle(deciding));
+    println!("memory: {} bytes for an id", books.id_bytes() / (EVENTS * ROUNDS));
+}
+
+fn take(books: &mut Books, month: &Month, first: u64, values: &[Vec<u8>]) {
+    let events: Vec<_> = values.iter().map(|value| read_usage(Format::Lago, value, &[])).collect();
+    let coming: Vec<Coming<'_>> = events.iter().flatten().filter_map(UsageEvent::coming).collect();
+    books.warm(&coming);
+    let hashes: Vec<u64> = coming.iter().map(|(_, hash)| *hash).collect();
+    for (((offset, value), event), hash) in (first..).zip(values).zip(events).zip(hashes) {
+        let place = Place { topic: "usage.events", partition: 0, offset };
+        books.decide(
+            month.middle,
+            &Input::Usage(UsageRecord { key: None, value, headers: &[], place, event, id_hash: Some(hash) }),
+        );
+    }
+}
+
+fn middle(mut rounds: Vec<u64>) -> u64 {
+    rounds.sort_unstable();
+    rounds[rounds.len() / 2]
+}

@@ -1,0 +1,76 @@
+//! Reaching for memory early: what the next events need is fetched for many at once, instead of one event after the
+//! other waiting for it.
+//!
+//! Nothing is decided or changed here. An event's subscription, its newest period, its bucket and the place of its id lie
+//! at random in far more memory than a processor caches; the steps are loops so short that many fetches are under way.
+
+use std::hint::black_box;
+
+use super::books::{Books, Named, Roster};
+use super::ids::Ids;
+use super::usage::{UsageEvent, Whose, id_hash};
+
+/// How many events are reached for together: enough to be under way at once, too few to push each other out again.
+pub const TOGETHER: usize = 32;
+
+/// Whose usage comes, as far as it says so itself, and its id condensed.
+pub type Coming<'a> = (&'a str, u64);
+
+impl Books {
+    /// Reaches for what at most [`TOGETHER`] events will need.
+    pub fn warm(&self, coming: &[Coming<'_>]) {
+        let mut touched = 0;
+        let mut numbers = [u32::MAX; TOGETHER];
+        for (number, (name, _)) in numbers.iter_mut().zip(coming) {
+            *number = self.subscriptions.likely(name).unwrap_or(u32::MAX);
+        }
+        for (_, hash) in coming {
+            touched += self.ids.touch(*hash);
+        }
+        let subscriptions = || numbers.iter().filter(|number| **number != u32::MAX);
+        for number in subscriptions() {
+            touched += self.subscriptions.get(*number).next_ordinal as usize;
+        }
+        for number in subscriptions() {
+            let subscription = self.subscriptions.get(*number);
+            touched += usize::from(subscription.external_id.as_bytes()[0]);
+            touched += subscription.eras.last().map_or(0, |era| era.plan as usize);
+            touched += subscription.windows.back().map_or(0, |window| window.ordinal as usize);
+        }
+        for number in subscriptions() {
+            let newest = self.subscriptions.get(*number).windows.back();
+            touched += newest
+                .and_then(|window| window.usage.iter().next())
+                .map_or(0, |bucket| bucket.events as usize);
+        }
+        black_box(touched);
+    }
+}
+
+impl UsageEvent<'_> {
+    /// What can be reached for before the books have said whose usage it is.
+    pub fn coming(&self) -> Option<Coming<'_>> {
+        Some((self.whose_name(), id_hash(self.whose_name(), self.id.as_ref()?)))
+    }
+
+    /// The name by which it says whose it is.
+    pub fn whose_name(&self) -> &str {
+        match &self.whose {
+            Whose::Subscription(name) | Whose::Customer(name) | Whose::Either(name) => name,
+        }
+    }
+}
+
+impl<T: Named> Roster<T> {
+    /// The number that a name most likely has; only looking at the entry tells.
+    fn likely(&self, external_id: &str) -> Option<u32> {
+        self.numbers.find(self.hash(external_id), |_| true).copied()
+    }
+}
+
+impl Ids {
+    /// Reads from the place where the id is, or would be.
+    fn touch(&self, hash: u64) -> usize {
+        self.near(hash).map_or(0, |entry| usize::from(entry[0]))
+    }
+}
