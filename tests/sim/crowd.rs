@@ -11,6 +11,10 @@ use graceline::shard::territory::partition_of;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
+const CURRENCIES: [&str; 4] = ["EUR", "EUR", "JPY", "KWD"];
+
+const NUMBERINGS: [&str; 3] = ["per_customer", "per_customer", "per_billing_entity"];
+
 const ZONES: [Tz; 4] = [Tz::UTC, Tz::Europe__Paris, Tz::America__New_York, Tz::Asia__Kolkata];
 
 /// What a history tells of besides usage.
@@ -37,8 +41,8 @@ impl Traits {
             length_ms,
             // Somebody's midnight comes while it lasts.
             begins_ms: midnight_ms(random, zone) - 5000 - random.below(length_ms as u64) as i64,
-            currency: *random.one_of(&["EUR", "EUR", "JPY", "KWD"]),
-            numbering: *random.one_of(&["per_customer", "per_customer", "per_billing_entity"]),
+            currency: random.one_of::<&str>(&CURRENCIES),
+            numbering: random.one_of::<&str>(&NUMBERINGS),
             has_commands: random.below(3) > 0,
             has_changes: random.below(3) > 0,
             closes_empty_invoices: random.below(4) == 0,
@@ -107,8 +111,8 @@ impl<'a> Crowd<'a> {
         Crowd {
             traits,
             shards,
-            random: Random::new(seed ^ 0x6372_6f77_64),
-            usage: Usage::new(seed ^ 0x7573_6167_65),
+            random: Random::new(seed ^ 0x6372_6f77),
+            usage: Usage::new(seed ^ 0x7573_6167),
             subscriptions: Vec::new(),
             expected: Vec::new(),
             settings: settings.clone(),

@@ -181,6 +181,9 @@ impl History {
     }
 }
 
+/// Lets something go wrong at an instant.
+type Blow = fn(&mut Fate, i64, &mut Vec<Event>);
+
 /// Chooses what goes wrong.
 struct Fate {
     random: Random,
@@ -193,7 +196,7 @@ struct Fate {
 impl Fate {
     fn choose(&mut self, weather: Weather) -> Vec<Event> {
         let mut events = Vec::new();
-        let kinds: [(bool, fn(&mut Fate, i64, &mut Vec<Event>)); 14] = [
+        let kinds: [(bool, Blow); 14] = [
             (weather.crashes, Fate::crash),
             (weather.freezes, Fate::freeze),
             (weather.moves, |fate, at_ms, events| {
@@ -285,7 +288,7 @@ impl Fate {
     /// Mostly all connections break with it. If they don't, an owner that stood still meanwhile finds a store that has gone
     /// back, and on by another way.
     fn lose_writes(&mut self, at_ms: i64, events: &mut Vec<Event>) {
-        let breaks = self.random.below(3) > 0;
+        let breaks = self.random.below(2) == 0;
         let writes = 1 + self.random.below(if breaks { 12 } else { 4 }) as usize;
         let mut later_ms = at_ms;
         if !breaks {
@@ -293,7 +296,7 @@ impl Fate {
             events.push(Event { at_ms, deed: Deed::Freeze { process, calls: self.random.below(4) } });
             later_ms += 100 + self.later(1500);
             events.push(Event { at_ms: later_ms, deed: Deed::Steal { shard, to: self.process() } });
-            let thaw_ms = later_ms + 300 + self.later(4000);
+            let thaw_ms = later_ms + 100 + self.later(2000);
             events.push(Event { at_ms: thaw_ms, deed: Deed::Thaw { process } });
             events.push(Event { at_ms: thaw_ms + self.later(2000), deed: Deed::Tell { shard } });
             later_ms += self.later(200);
