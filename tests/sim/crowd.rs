@@ -153,6 +153,7 @@ impl<'a> Crowd<'a> {
                 self.write(at_ms, "usage.events", sent.key, Some(sent.value));
             }
         }
+        self.events.sort_by_key(|event| event.at_ms);
         self.events
     }
 
@@ -290,7 +291,7 @@ impl<'a> Crowd<'a> {
     fn change_catalog(&mut self, at_ms: i64) {
         self.editions += 1;
         let edition = self.editions;
-        match self.random.below(11) {
+        match self.random.below(13) {
             0 => {
                 let plans = story::plans(edition);
                 let (key, value) = self.random.one_of(&plans).clone();
@@ -323,6 +324,10 @@ impl<'a> Crowd<'a> {
             8 => {
                 let mut settings = self.settings.clone();
                 settings["default_grace"] = json!(format!("PT{}S", self.random.below(9)));
+                if self.random.below(3) == 0 {
+                    settings["lateness_limit"] = json!(format!("PT{}S", 15 + self.random.below(75)));
+                    settings["parking_limit"] = json!(format!("PT{}S", 2 + self.random.below(13)));
+                }
                 self.put_settings(at_ms, settings);
             }
             9 => {
@@ -332,8 +337,21 @@ impl<'a> Crowd<'a> {
                     self.write(at_ms, "billing.catalog", Some(key), None);
                 }
             }
+            10 => self.remove_for_a_while(at_ms),
             _ => self.change_entity(at_ms),
         }
+    }
+
+    /// One of the small things goes, and comes again a little later.
+    fn remove_for_a_while(&mut self, at_ms: i64) {
+        let records = story::small_kinds();
+        let (key, mut value) = self.random.one_of(&records).clone();
+        if key.starts_with("billing_entity/") {
+            value["document_numbering"] = json!(self.traits.numbering);
+        }
+        self.write(at_ms, "billing.catalog", Some(key.clone()), None);
+        let back_ms = at_ms + self.random.below(5000) as i64;
+        self.put(back_ms, key, &value);
     }
 
     fn change_subscription(&mut self, at_ms: i64) {
