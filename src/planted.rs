@@ -8,7 +8,7 @@
 pub enum Bug {
     /// A former owner's commit is taken.
     NoFence,
-    /// Owners are told apart by the number of their last commit alone.
+    /// An owner is known by a number alone, one more than its predecessor's: after a rewind it is given again.
     NumericEpochOnly,
     /// The position is committed, and then what was read up to it.
     PositionBeforeState,

@@ -704,7 +704,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         let mut ledger = self.ledger.take().expect("one commit is under way at a time");
         let expected = self.commit;
         decided.begun = Monotonic::now();
-        if planted::is(Bug::NoticeBeforeCommit) {
+        if planted::is(Bug::NoticeBeforeCommit) && !decided.notices.is_empty() {
             let _ = self.letters.send((decided.outbox, std::mem::take(&mut decided.notices)));
         }
         let committing = tokio::spawn(async move {

@@ -285,21 +285,24 @@ impl Fate {
         events.push(Event { at_ms: thaw_ms + self.later(3000), deed: Deed::Tell { shard } });
     }
 
-    /// Mostly all connections break with it. If they don't, an owner that stood still meanwhile finds a store that has gone
-    /// back, and on by another way.
+    /// Often all connections break with it. If they don't, a new owner's claim may be lost, the next owner claims in its
+    /// stead, and the first one, which stood still meanwhile, finds a store that has gone on by another way.
     fn lose_writes(&mut self, at_ms: i64, events: &mut Vec<Event>) {
         let breaks = self.random.below(2) == 0;
-        let writes = 1 + self.random.below(if breaks { 12 } else { 4 }) as usize;
+        let writes = 1 + self.random.below(if breaks { 12 } else { 8 }) as usize;
         let mut later_ms = at_ms;
         if !breaks {
             let (shard, process) = (self.shard(), self.process());
-            events.push(Event { at_ms, deed: Deed::Freeze { process, calls: self.random.below(4) } });
-            later_ms += 100 + self.later(1500);
-            events.push(Event { at_ms: later_ms, deed: Deed::Steal { shard, to: self.process() } });
-            let thaw_ms = later_ms + 100 + self.later(2000);
+            events.push(Event { at_ms, deed: Deed::Steal { shard, to: process } });
+            later_ms += 50 + self.later(800);
+            events
+                .push(Event { at_ms: later_ms, deed: Deed::Freeze { process, calls: self.random.below(4) } });
+            later_ms += self.later(300);
+            let next_ms = later_ms + self.later(100);
+            events.push(Event { at_ms: next_ms, deed: Deed::Steal { shard, to: self.process() } });
+            let thaw_ms = next_ms + 200 + self.later(2500);
             events.push(Event { at_ms: thaw_ms, deed: Deed::Thaw { process } });
             events.push(Event { at_ms: thaw_ms + self.later(2000), deed: Deed::Tell { shard } });
-            later_ms += self.later(200);
         }
         events.push(Event { at_ms: later_ms, deed: Deed::LoseWrites { writes, breaks } });
     }

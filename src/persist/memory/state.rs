@@ -83,6 +83,8 @@ impl State {
             }
         };
         let commit = claim.commit;
+        let epoch_after = Token(claim.previous.map_or(1, |token| token.0 + 1));
+        let token = if planted::is(Bug::NumericEpochOnly) { epoch_after } else { token };
         self.put_record(shard, ShardRecord { token, commit, record: claim.record.clone() }.to_bytes());
         self.remember(Some(Entry::Claimed { shard, token, commit }), shard, before, Vec::new());
         Ok((Held { epoch, version: self.version, header: Header { token, commit } }, claim))
@@ -175,7 +177,7 @@ impl State {
         }
         match self.shards.get(&shard) {
             Some(shard) if shard.version == held.version => Ok(()),
-            Some(shard) if planted::is(Bug::NumericEpochOnly) && has_commit(&shard.record, held) => Ok(()),
+            Some(shard) if planted::is(Bug::NumericEpochOnly) && has_token(&shard.record, held) => Ok(()),
             _ => Err(refusal(&key_of(shard), held.header, self.record(shard))),
         }
     }
@@ -205,8 +207,8 @@ impl State {
     }
 }
 
-fn has_commit(record: &[u8], held: Held) -> bool {
-    Header::of(record).is_ok_and(|found| found.commit == held.header.commit)
+fn has_token(record: &[u8], held: Held) -> bool {
+    Header::of(record).is_ok_and(|found| found.token == held.header.token)
 }
 
 fn hash_of(record: &[u8], documents: &[(String, Arc<[u8]>)]) -> u64 {
