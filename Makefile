@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 # How many random histories `make sim` runs, and for how long `make chaos` breaks things.
-SEEDS ?= 0..1000
+SEEDS ?= 0..10000
 MINUTES ?= 5
 
 TARGETS := help demo build setup test test-fast lint services-up services-down
@@ -36,10 +36,13 @@ services-up: ## start Kafka and Redis; eval "$$(make -s services-up)" sets their
 services-down: ## stop them
 	@dev/services down
 
-ifneq ($(wildcard tests/suite/simulation*),)
-TARGETS += sim
-sim: ## random histories with crashes, pauses and repeats; SEEDS=0..1000
-	SIM_SEEDS=$(SEEDS) $(CARGO) test --release --locked --test suite simulation -- --nocapture
+ifneq ($(wildcard tests/sim/*),)
+TARGETS += sim sim-bugs
+sim: ## random histories with crashes, pauses and repeats; SEEDS=0..10000
+	SEEDS=$(SEEDS) $(CARGO) sim
+
+sim-bugs: ## plant bugs, and see which history catches each
+	$(CARGO) sim-bugs
 endif
 
 ifneq ($(wildcard tests/suite/chaos*),)

@@ -6,6 +6,7 @@ pub mod console;
 pub mod ingest;
 pub mod invoice;
 pub mod persist;
+pub mod planted;
 pub mod publish;
 pub mod shard;
 pub mod telemetry;

@@ -19,6 +19,7 @@ use crate::catalog::metric::Metric;
 use crate::catalog::plan::{Charge, Plan};
 use crate::catalog::settings::{Refresh, Settings};
 use crate::catalog::{Kind, Name, Record};
+use crate::planted::{self, Bug};
 
 impl Books {
     pub(super) fn take_catalog_record(
@@ -225,7 +226,10 @@ impl Books {
 
     /// Puts a record in force, and after it those that waited for what it brings.
     fn take_effect(&mut self, record: Record, source: &[u8]) {
-        let before = self.digests_before(&record);
+        let mut before = self.digests_before(&record);
+        if planted::is(Bug::RedatingIgnoresEntity) && matches!(record, Record::Entity(_)) {
+            before.clear();
+        }
         let mut waited = self.adopt_and_wake(record, source);
         // Of all that can take effect by now the record that came first.
         while let Some(number) = waited.pop_first() {

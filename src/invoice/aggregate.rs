@@ -10,6 +10,7 @@ use super::period::Period;
 use super::quantity::Quantity;
 use crate::catalog::metric::{Aggregation, Direction, Metric, Rounding};
 use crate::catalog::plan::FreePart;
+use crate::planted::{self, Bug};
 
 /// Which line of a period usage belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -180,6 +181,9 @@ impl Bucket {
             Total::Sum(sum) => *sum,
             Total::Weighted(weighed) => weighed.sum,
             Total::Max(max) => max.unwrap_or_default(),
+            Total::Unique(values) if planted::is(Bug::UniqueCountSummed) => {
+                Quantity(values.values().map(|count| i128::from(*count)).sum::<i128>() * Quantity::ONE.0)
+            }
             Total::Unique(values) => Quantity(values.len() as i128 * Quantity::ONE.0),
             Total::Latest(latest) => latest.as_ref().map_or(Quantity(0), |latest| latest.1),
         }

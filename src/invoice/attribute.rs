@@ -16,6 +16,7 @@ use super::notice::{Notice, Topic};
 use super::usage::{EventId, UsageEvent, Value, Whose, id_hash};
 use crate::catalog::entity::LatePricing;
 use crate::catalog::metric::{Aggregation, Metric};
+use crate::planted::{self, Bug};
 
 /// Why usage is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -142,7 +143,8 @@ impl Books {
         let Some(hash) = self.hash_of(record, event, &owner) else {
             return Fate::Rejected(Refusal::UnknownSubscription);
         };
-        if let Some(fate) = self.fate_by_id(hash, event) {
+        let is_dropped = planted::is(Bug::IdsDroppedAtFinalization) && self.is_sealed_at(&owner, happened_at);
+        if let Some(fate) = self.fate_by_id(hash, event).filter(|_| !is_dropped) {
             return fate;
         }
         let hold = || hold(&checked, hash, record);
@@ -175,9 +177,20 @@ impl Books {
 
     /// The fate of an event whose id is held: it is the same again, or something else under the same id.
     pub(super) fn fate_by_id(&self, hash: u64, event: &UsageEvent<'_>) -> Option<Fate> {
-        let held = self.ids.get(hash, self.horizon())?;
+        let mut horizon = self.horizon();
+        if planted::is(Bug::IdWindowTooShort) {
+            horizon = Instant(horizon.0.midpoint(self.now.0));
+        }
+        let held = self.ids.get(hash, horizon)?;
         let is_same = held.content == short(event.content);
         Some(if is_same { Fate::Duplicate } else { Fate::Rejected(Refusal::IdConflict) })
+    }
+
+    fn is_sealed_at(&self, owner: &Owner<'_>, at: Instant) -> bool {
+        let Owner::Subscription(number) = owner else { return false };
+        let subscription = self.subscriptions.get(*number);
+        let window = subscription.holder(at).and_then(|ordinal| subscription.window(ordinal));
+        window.is_some_and(Window::is_sealed)
     }
 
     /// What the metric needs, and the price where a charge asks for it: first whether they are there, then whether they
@@ -283,7 +296,8 @@ impl Books {
             self.subscriptions.get_mut(number).ahead.push(hold());
             return Fate::Billed;
         };
-        if subscription.window(ordinal).is_some_and(Window::is_sealed) {
+        let is_late = subscription.window(ordinal).is_some_and(Window::is_sealed);
+        if is_late && !planted::is(Bug::LateUsageIntoSealed) {
             return self.bill_late(number, ordinal, checked, hash, hold);
         }
         self.count_in(number, ordinal, checked, hash, hold);
@@ -401,7 +415,10 @@ impl Books {
         let time = original.time(checked.happened_at, now);
         let sealing = original.sealed.as_deref_mut().expect("late usage is of a sealed period");
         let prices = sealing.prices.clone();
-        let usage = sealing.with_late.get_or_insert_with(|| sealing.billed.clone());
+        let usage = sealing.with_late.get_or_insert_with(|| match planted::is(Bug::IncrementPricedAlone) {
+            true => Default::default(),
+            false => sealing.billed.clone(),
+        });
         counting::add(usage, &prices, checked, time);
         sealing.carrier = Some(carrier);
     }

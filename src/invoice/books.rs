@@ -29,6 +29,7 @@ use crate::catalog::entity::{Entity, Tax};
 use crate::catalog::metric::Metric;
 use crate::catalog::plan::Plan;
 use crate::catalog::settings::Settings;
+use crate::planted::{self, Bug};
 
 /// What comes in. Everything that changes the books is one of these.
 pub enum Input<'a> {
@@ -428,7 +429,7 @@ impl Window {
     }
 
     pub fn contains(&self, at: Instant) -> bool {
-        self.period.from <= at && at < self.to
+        self.period.from <= at && (at < self.to || at == self.to && planted::is(Bug::PeriodEndIsClosed))
     }
 
     /// A period of no length and without usage has no invoice, and takes no late usage (R36). What lies on it is fresh:
@@ -762,5 +763,5 @@ impl Books {
 
 /// The digits behind the point; two where nobody says which currency it is.
 pub(super) fn exponent(currency: Option<Currency>) -> u32 {
-    currency.map_or(2, Currency::exponent)
+    currency.filter(|_| !planted::is(Bug::CurrencyExponentIgnored)).map_or(2, Currency::exponent)
 }

@@ -11,6 +11,7 @@ use super::quantity::Quantity;
 use super::usage::{Malformed, UsageEvent, Whose};
 use crate::catalog::json::Json;
 use crate::catalog::plan::{Charge, Filter, Price};
+use crate::planted::{self, Bug};
 
 /// A command record as it was read. The event of an `event.cancel` is usage, and read as such.
 pub struct Read<'a> {
@@ -330,7 +331,8 @@ impl Books {
         }
         sealed.document.payment = status;
         let is_paid = status == Payment::Succeeded;
-        let was_overdue = is_paid && std::mem::take(&mut sealed.document.payment_overdue);
+        let is_cleared = is_paid && !planted::is(Bug::OverdueNotCleared);
+        let was_overdue = is_cleared && std::mem::take(&mut sealed.document.payment_overdue);
         let credits = if is_paid { sealed.credits.take() } else { None };
         let customer = self.bills[number].customer;
         if let Some(credits) = credits {

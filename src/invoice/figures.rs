@@ -12,6 +12,7 @@ use super::period::{Period, Share};
 use super::price::{Usage, price};
 use super::quantity::Quantity;
 use crate::catalog::plan::{Charge, Plan, Tariff};
+use crate::planted::{self, Bug};
 
 use std::collections::BTreeMap;
 
@@ -511,6 +512,9 @@ fn late_fees(window: &Window) -> Vec<Fee> {
         base_fee_cents: sealing.base_fee_cents,
         exponent: sealing.exponent,
     };
+    if planted::is(Bug::IncrementPricedAlone) {
+        return basis(with_late).increments(&basis(&Default::default()));
+    }
     basis(with_late).increments(&basis(&sealing.billed))
 }
 

@@ -6,6 +6,7 @@ use super::document::Reason;
 use super::instant::Instant;
 use crate::catalog::duration::Duration;
 use crate::catalog::plan::Plan;
+use crate::planted::{self, Bug};
 
 /// Who says how long a grace is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +56,10 @@ fn effective(books: &Books, bill: &Bill, plan: &Plan) -> (Duration, Source) {
         return (Duration::ZERO, Source::ChargedAtOnce);
     }
     let entity = books.entity_of(bill.customer);
+    let is_set = |grace: &Duration| !planted::is(Bug::GraceZeroIsUnset) || *grace != Duration::ZERO;
     let fits = |grace: &Duration| plan.interval.fits(*grace);
     let said = [
-        (customer.grace, Source::Customer),
+        (customer.grace.filter(is_set), Source::Customer),
         (longest_rule(books, bill, plan), Source::Rule),
         (entity.grace.filter(fits), Source::Entity),
         (Some(books.settings.default_grace).filter(fits), Source::Settings),

@@ -21,6 +21,7 @@ use super::waiting::WaitingRecord;
 use crate::catalog::json::Json;
 use crate::catalog::settings::Settings;
 use crate::catalog::{Name, Record};
+use crate::planted::{self, Bug};
 
 /// What has to be kept that no document of its own marks.
 #[derive(Default)]
@@ -108,7 +109,7 @@ impl Keeping {
     }
 
     pub(super) fn note_id(&mut self, hash: u64, id: &HeldId) {
-        if self.is_on {
+        if self.is_on && !planted::is(Bug::IdsNotKept) {
             self.new_ids.push(pack(hash, id));
         }
     }
@@ -444,7 +445,9 @@ impl Books {
         books.keeping.next_chunk = contents.ids.1;
         books.keeping.waiting_known = books.waiting.numbers().collect();
         books.keeping.had_unbillable = contents.unbillable;
-        books.schedule_everything();
+        if !planted::is(Bug::DeadlineNotDerivedOnOpen) {
+            books.schedule_everything();
+        }
         books.settle_marks();
         Ok(books)
     }

@@ -19,6 +19,7 @@ use super::instant::Instant;
 use super::notice::{Event, Notice};
 use crate::catalog::entity::Numbering;
 use crate::catalog::settings::Refresh;
+use crate::planted::{self, Bug};
 
 /// The place of a duty among those of one instant: customer, period, subscription, opening before periodic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -534,7 +535,8 @@ impl Books {
         if document.payment == Payment::Succeeded {
             return;
         }
-        let overdue_at = due.plus_days(1).midnight(document.zone);
+        let zone = if planted::is(Bug::OverdueByUtc) { chrono_tz::Tz::UTC } else { document.zone };
+        let overdue_at = due.plus_days(1).midnight(zone);
         self.schedule(overdue_at, Due::Overdue(number));
         // What is over has been done when the books are opened again.
         if let Some(at) = will_be_due_at.filter(|at| *at > self.now) {

@@ -17,6 +17,14 @@ pub(super) struct NumberLetter {
     pub(super) count: Option<u64>,
 }
 
+/// What shards send each other; each kind is numbered by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LetterKind {
+    Forward,
+    NumberRequest,
+    Number,
+}
+
 pub(super) const ORIGIN_HEADER: &str = "graceline-origin";
 
 /// Where a record that was sent on stood first, and when it arrived there.

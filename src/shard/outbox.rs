@@ -32,13 +32,17 @@ impl Destinations {
     }
 }
 
-/// The numbers that the next notices get.
+/// The numbers that the next notices get, from 0.
+///
+/// A batch that is decided again may be cut otherwise, and then what was said at its end comes before what was said in
+/// its middle. Each kind is counted by itself, so that a notice gets the same number whatever the batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Numbers {
-    /// Of webhooks, from 0.
     pub webhook: u64,
-    /// Of everything else.
-    pub other: u64,
+    pub refusal: u64,
+    pub forward: u64,
+    pub number_request: u64,
+    pub number: u64,
 }
 
 impl Numbers {
@@ -49,7 +53,7 @@ impl Numbers {
             self.webhook += 1;
             (SEQ_HEADER.to_owned(), (self.webhook - 1).to_string().into_bytes())
         } else {
-            self.next_other()
+            next(&mut self.refusal)
         });
         publish::Notice {
             topic: to.topic(notice.topic),
@@ -59,12 +63,12 @@ impl Numbers {
             headers,
         }
     }
+}
 
-    /// The header that numbers what is no webhook.
-    pub fn next_other(&mut self) -> (String, Vec<u8>) {
-        self.other += 1;
-        (OUTBOX_HEADER.to_owned(), (self.other - 1).to_string().into_bytes())
-    }
+/// The header that numbers what is no webhook.
+pub fn next(number: &mut u64) -> (String, Vec<u8>) {
+    *number += 1;
+    (OUTBOX_HEADER.to_owned(), (*number - 1).to_string().into_bytes())
 }
 
 /// The notices of one commit, as they are kept.
@@ -140,5 +144,34 @@ pub fn is_out(notice: &publish::Notice, published: &[Published]) -> bool {
         (Some(seq), _) => held.seq.is_some_and(|last| seq <= last),
         (_, Some(other)) => held.outbox.is_some_and(|last| other <= last),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal() -> Notice {
+        let at = crate::invoice::instant::Instant(0);
+        Notice { at, topic: Topic::UsageRejected, key: None, headers: Vec::new(), value: None }
+    }
+
+    fn number_of(notice: &publish::Notice) -> &[u8] {
+        &notice.headers.iter().find(|(name, _)| name == OUTBOX_HEADER).expect("it is numbered").1
+    }
+
+    #[test]
+    fn a_refusal_has_the_same_number_whether_a_letter_was_written_before_it_or_after() {
+        let to = Destinations {
+            webhooks: BTreeMap::new(),
+            usage_rejected: Arc::from("usage.rejected"),
+            billing_rejected: Arc::from("billing.rejected"),
+        };
+        let (mut before, mut after) = (Numbers::default(), Numbers::default());
+        let letter = next(&mut before.forward);
+        let refused = before.address(refusal(), ShardId(0), &to);
+        assert_eq!(number_of(&refused), number_of(&after.address(refusal(), ShardId(0), &to)));
+        assert_eq!(letter, next(&mut after.forward));
+        assert_eq!(before, after);
     }
 }

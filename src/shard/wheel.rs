@@ -12,7 +12,7 @@ use tokio::time::Instant as Monotonic;
 use tracing::{debug, info};
 
 use super::health::{Gauges, Health, State};
-use super::letters::{NumberLetter, ORIGIN_HEADER, Origin};
+use super::letters::{LetterKind, NumberLetter, ORIGIN_HEADER, Origin};
 use super::outbox::{self, Destinations, Numbers};
 use super::post::{Sent, send_letters};
 use super::standing::{SCHEMA, Standing, check_fingerprints, open_books, pending_letters, read_standing};
@@ -29,6 +29,7 @@ use crate::invoice::notice::Topic;
 use crate::invoice::usage::{Malformed, UsageEvent};
 use crate::invoice::warm::{Coming, TOGETHER};
 use crate::persist::{CommitNo, Ledger, LedgerError, ShardId, Store, Token, Write};
+use crate::planted::{self, Bug};
 use crate::publish::{self, NoticeError, NoticeLog};
 
 /// The wall clock, in milliseconds since 1970.
@@ -478,14 +479,19 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         let mut sent: Vec<(String, Vec<u8>)> =
             headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
         sent.push((ORIGIN_HEADER.to_owned(), origin.to_text(log, self.territory.shard).into_bytes()));
-        sent.push(self.standing.numbers.next_other());
-        let notice = publish::Notice {
+        sent.push(outbox::next(&mut self.standing.numbers.forward));
+        let mut notice = publish::Notice {
             topic: self.world.topics[LogName::Forwarded].clone(),
             partition: home.0,
             key: key.map(<[u8]>::to_vec),
             value: value.map(<[u8]>::to_vec),
             headers: sent,
         };
+        if planted::is(Bug::ForwardedTwice) {
+            self.decided_notices().push(notice.clone());
+            *notice.headers.last_mut().expect("it has just been numbered") =
+                outbox::next(&mut self.standing.numbers.forward);
+        }
         self.decided_notices().push(notice);
         self.gauges.forwarded();
     }
@@ -519,7 +525,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             )));
         };
         // A repeat, from a shard that was stopped in the middle of sending.
-        if !self.is_new_from(LogName::Forwarded, from, number) {
+        if !self.is_new_from(LetterKind::Forward, from, number) {
             return Ok(());
         }
         match log {
@@ -533,17 +539,17 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         Ok(())
     }
 
-    /// Whether a shard's record hasn't come before, by the number that its outbox gave it.
-    fn is_new_from(&mut self, log: LogName, from: u32, number: u64) -> bool {
-        let log = log as u8;
-        match self.standing.received.iter_mut().find(|(of, shard, _)| (*of, *shard) == (log, from)) {
+    /// Whether a shard's letter hasn't come before, by the number that its outbox gave it.
+    fn is_new_from(&mut self, kind: LetterKind, from: u32, number: u64) -> bool {
+        let kind = kind as u8;
+        match self.standing.received.iter_mut().find(|(of, shard, _)| (*of, *shard) == (kind, from)) {
             Some((_, _, last)) if number <= *last => false,
             Some((_, _, last)) => {
                 *last = number;
                 true
             }
             None => {
-                self.standing.received.push((log, from, number));
+                self.standing.received.push((kind, from, number));
                 true
             }
         }
@@ -563,7 +569,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
                 self.world.topics[LogName::Numbers]
             )));
         };
-        if !self.is_new_from(LogName::Numbers, letter.from, number) {
+        let kind = if letter.count.is_some() { LetterKind::Number } else { LetterKind::NumberRequest };
+        if !self.is_new_from(kind, letter.from, number) {
             return Ok(());
         }
         match letter.count {
@@ -589,13 +596,15 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
 
     fn send_number(&mut self, to: ShardId, invoice: &str, entity: &str, count: Option<u64>) {
         let from = self.territory.shard.0;
+        let numbers = &mut self.standing.numbers;
+        let counter = if count.is_some() { &mut numbers.number } else { &mut numbers.number_request };
         let letter = NumberLetter { from, invoice: invoice.to_owned(), entity: entity.to_owned(), count };
         let notice = publish::Notice {
             topic: self.world.topics[LogName::Numbers].clone(),
             partition: to.0,
             key: Some(entity.as_bytes().to_vec()),
             value: Some(serde_json::to_vec(&letter).expect("a letter is plain data")),
-            headers: vec![self.standing.numbers.next_other()],
+            headers: vec![outbox::next(counter)],
         };
         self.decided_notices().push(notice);
     }
@@ -628,6 +637,9 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         let skew = self.books.settings().clock_skew_limit.exact();
         let now_ms = (self.world.clock)();
         let until = instant(now_ms).minus(skew);
+        if planted::is(Bug::DeadlineOnWallClock) {
+            return self.pass_time(instant(now_ms)).await;
+        }
         if self.books.next_deadline().is_some_and(|due| due <= until) {
             match self.feed.ends().await {
                 Ok(ends) => self.tick = Some((until, ends)),
@@ -693,6 +705,9 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         let mut ledger = self.ledger.take().expect("one commit is under way at a time");
         let expected = self.commit;
         decided.begun = Monotonic::now();
+        if planted::is(Bug::NoticeBeforeCommit) && !decided.notices.is_empty() {
+            let _ = self.letters.send((decided.outbox, std::mem::take(&mut decided.notices)));
+        }
         let committing = tokio::spawn(async move {
             let outcome = ledger.commit(expected, &record, &writes).await;
             (ledger, outcome)

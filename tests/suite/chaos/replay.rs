@@ -1,7 +1,7 @@
 //! What `simulate` says of the same log: all topics merged into one file by append time.
 
 use super::dump::{Dump, Record};
-use super::story::{self, instant};
+use super::story::instant;
 use graceline::console::simulate::{SimulateError, simulate};
 use graceline::invoice::instant::Instant;
 use serde::Deserialize;
@@ -26,8 +26,8 @@ fn origin(copy: &Record) -> (&str, u32, u32, u64) {
     (parts[0], number(1) as u32, number(2) as u32, number(3))
 }
 
-/// The lines of the file that the logs amount to.
-pub(super) fn input(dump: &Dump) -> Vec<u8> {
+/// The lines of the file that the logs amount to; `settings` are those that the processors were started with.
+pub(super) fn input(dump: &Dump, settings: &Value) -> Vec<u8> {
     let copies = first_copies(dump);
     let mut lines = Vec::new();
     for (topic, rank) in [("billing.catalog", 0), ("billing.commands", 2), ("usage.events", 4)] {
@@ -45,7 +45,7 @@ pub(super) fn input(dump: &Dump) -> Vec<u8> {
     }
     lines.sort_by_key(|line| (line.at_ms, line.rank, line.record.partition, line.record.offset));
     let mut out = Vec::new();
-    let config = serde_json::json!({ "config": story::settings() });
+    let config = serde_json::json!({ "config": settings });
     out.extend_from_slice(config.to_string().as_bytes());
     out.push(b'\n');
     for line in &lines {

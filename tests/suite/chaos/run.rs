@@ -213,7 +213,7 @@ impl Run {
         let records = self.shard_records();
         let mut faults = Vec::new();
         let run = verdict::published(&dump, &records, until_ms, &mut faults);
-        let input = replay::input(&dump);
+        let input = replay::input(&dump, &story::settings());
         fs::write(self.servers.dir().join("merged.jsonl"), &input).expect("the merged dump can be kept");
         let simulated = replay::simulated(&input, until_ms);
         verdict::check_accounts(&dump, &records, &run, &mut faults);
