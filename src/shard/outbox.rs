@@ -32,24 +32,27 @@ impl Destinations {
     }
 }
 
-/// The numbers that the next notices get.
+/// The numbers that the next notices get, from 0.
+///
+/// What is decided again after the store has lost its tail must get the same numbers again, however it falls into
+/// batches then. So everything that is numbered at a moment of its own has a sequence of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Numbers {
-    /// Of webhooks, from 0.
     pub webhook: u64,
-    /// Of everything else.
-    pub other: u64,
+    pub refusal: u64,
+    /// Of records that were sent on.
+    pub forwarded: u64,
+    /// Of letters about invoice numbers.
+    pub letter: u64,
 }
 
 impl Numbers {
     /// Makes a notice ready to be sent.
     pub fn address(&mut self, notice: Notice, shard: ShardId, to: &Destinations) -> publish::Notice {
         let mut headers = notice.headers;
-        headers.push(if matches!(notice.topic, Topic::Webhook(_)) {
-            self.webhook += 1;
-            (SEQ_HEADER.to_owned(), (self.webhook - 1).to_string().into_bytes())
-        } else {
-            self.next_other()
+        headers.push(match notice.topic {
+            Topic::Webhook(_) => header(SEQ_HEADER, &mut self.webhook),
+            Topic::UsageRejected | Topic::BillingRejected => header(OUTBOX_HEADER, &mut self.refusal),
         });
         publish::Notice {
             topic: to.topic(notice.topic),
@@ -60,11 +63,20 @@ impl Numbers {
         }
     }
 
-    /// The header that numbers what is no webhook.
-    pub fn next_other(&mut self) -> (String, Vec<u8>) {
-        self.other += 1;
-        (OUTBOX_HEADER.to_owned(), (self.other - 1).to_string().into_bytes())
+    /// The header that numbers a record that is sent on.
+    pub fn next_forwarded(&mut self) -> (String, Vec<u8>) {
+        header(OUTBOX_HEADER, &mut self.forwarded)
     }
+
+    /// The header that numbers a letter about an invoice number.
+    pub fn next_letter(&mut self) -> (String, Vec<u8>) {
+        header(OUTBOX_HEADER, &mut self.letter)
+    }
+}
+
+fn header(name: &str, next: &mut u64) -> (String, Vec<u8>) {
+    *next += 1;
+    (name.to_owned(), (*next - 1).to_string().into_bytes())
 }
 
 /// The notices of one commit, as they are kept.

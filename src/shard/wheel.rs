@@ -477,7 +477,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         let mut sent: Vec<(String, Vec<u8>)> =
             headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
         sent.push((ORIGIN_HEADER.to_owned(), origin.to_text(log, self.territory.shard).into_bytes()));
-        sent.push(self.standing.numbers.next_other());
+        sent.push(self.standing.numbers.next_forwarded());
         let notice = publish::Notice {
             topic: self.world.topics[LogName::Forwarded].clone(),
             partition: home.0,
@@ -565,6 +565,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         if !self.is_new_from(LogName::Numbers, letter.from, number) {
             return Ok(());
         }
+        // What was due by then asks first, however it falls into batches: read again, it must ask in the same order.
+        self.ask_for_numbers();
         match letter.count {
             Some(count) => {
                 if let Some(invoice) = InvoiceId::parse(&letter.invoice) {
@@ -594,7 +596,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             partition: to.0,
             key: Some(entity.as_bytes().to_vec()),
             value: Some(serde_json::to_vec(&letter).expect("a letter is plain data")),
-            headers: vec![self.standing.numbers.next_other()],
+            headers: vec![self.standing.numbers.next_letter()],
         };
         self.decided_notices().push(notice);
     }
