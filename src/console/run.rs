@@ -153,7 +153,7 @@ impl Group for KafkaGroup {
         self.membership.report(&self.topic, shard, next);
     }
 
-    fn last_reported(&self, shard: ShardId) -> Option<Offset> {
+    fn last_reported(&self, shard: ShardId) -> Result<Option<Offset>, String> {
         tokio::task::block_in_place(|| self.progress.committed(&self.topic, shard))
     }
 }

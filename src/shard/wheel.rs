@@ -52,8 +52,8 @@ pub struct World<S, U, N> {
 pub trait Group: Send + Sync {
     fn report(&self, shard: ShardId, next: Offset);
 
-    /// The position that was last told, if anybody remembers.
-    fn last_reported(&self, shard: ShardId) -> Option<Offset>;
+    /// The position that was last told, if any was. An error says why nobody can tell at the moment.
+    fn last_reported(&self, shard: ShardId) -> Result<Option<Offset>, String>;
 }
 
 /// How much a batch may hold, and how long the wheel waits for it.
@@ -182,9 +182,11 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         let mut ledger = world.store.ledger(shard);
         let claim = ledger.claim(token).await?;
         let standing = read_standing(claim.record.as_deref(), &territory)?;
-        if standing.is_none()
-            && let Some(read) = world.group.last_reported(shard).filter(|read| read.0 > 0)
-        {
+        let last_reported = match &standing {
+            Some(_) => None,
+            None => world.group.last_reported(shard).map_err(Stop::Unavailable)?,
+        };
+        if let Some(read) = last_reported.filter(|read| read.0 > 0) {
             return Err(Stop::Broken(format!(
                 "the ledger knows nothing of this shard, but the group has read its usage up to {read}: Redis has lost its data, or is another one. Bring back its append-only file; or, to read everything again from the logs, use another kafka.group and topics for webhooks that are empty"
             )));
