@@ -106,6 +106,8 @@ pub async fn run<S: Store>(plant: Plant<S>, stop: watch::Receiver<bool>) -> Resu
     info!("Finishing what was begun.");
     crew.finish(DRAIN_MAX).await;
     drop(crew);
+    // Nobody answers any more when the member offers its shards, and it must not wait for an answer.
+    drop(changes);
     if let Ok(membership) = Arc::try_unwrap(membership) {
         let _ = tokio::time::timeout(Duration::from_secs(2), membership.leave()).await;
     }
