@@ -6,7 +6,7 @@ use super::outbox::{self, Numbers};
 use super::territory::{Directory, Territory};
 use super::wheel::Stop;
 use crate::catalog::settings::Settings;
-use crate::ingest::log::{Feed, LogName, Offset};
+use crate::ingest::log::{Feed, LogName, Offset, PerLog};
 use crate::invoice::books::Books;
 use crate::invoice::keep::Contents;
 use crate::persist::Ledger;
@@ -74,18 +74,17 @@ pub(super) async fn open_books<L: Ledger>(
 }
 
 pub(super) async fn check_fingerprints<F: Feed>(feed: &mut F, standing: &Standing) -> Result<(), Stop> {
+    let last = |log: LogName| {
+        standing.fingerprints[log as usize]?;
+        standing.positions[log as usize].checked_sub(1).map(Offset)
+    };
+    let found = feed.fingerprints(PerLog::from_fn(last)).await?;
     for log in LogName::ALL {
         let position = standing.positions[log as usize];
-        let (Some(known), Some(last)) = (standing.fingerprints[log as usize], position.checked_sub(1)) else {
-            continue;
-        };
-        match feed.fingerprint(log, Offset(last)).await? {
-            Some(found) if found != known => {
-                return Err(Stop::Broken(format!(
-                    "the {log} log isn't the one that was read: the record before {position} is another; was the topic created anew?"
-                )));
-            }
-            _ => {}
+        if found[log].is_some_and(|found| standing.fingerprints[log as usize] != Some(found)) {
+            return Err(Stop::Broken(format!(
+                "the {log} log isn't the one that was read: the record before {position} is another; was the topic created anew?"
+            )));
         }
     }
     Ok(())
