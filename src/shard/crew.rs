@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use super::health::State;
+use super::health::{Health, State};
 use super::territory::Territory;
 use super::wheel::{Stop, Wheel, World};
 use crate::ingest::kafka::membership::Change;
@@ -82,10 +82,23 @@ where
 
     pub fn start(&mut self, shard: ShardId) {
         self.abandon(&[shard]);
+        if shard.0 >= self.shards {
+            return self.refuse(shard);
+        }
         let (stop, asked) = watch::channel(false);
         let territory = Territory { shard, shards: self.shards };
         let task = tokio::spawn(keep_turning(self.world.clone(), territory, asked));
         self.wheels.insert(shard, Working { stop, task });
+    }
+
+    /// The topic was given more partitions while we were reading it.
+    fn refuse(&self, shard: ShardId) {
+        let why = format!(
+            "the usage topic had {0} partitions and has more: the number can't change; create a topic with {0} again, or start anew under another prefix",
+            self.shards
+        );
+        error!(shard = shard.0, why, "The shard stands still until someone has looked.");
+        self.world.health.set(shard, State::Stopped(why));
     }
 
     async fn give_up(&mut self, shards: &[ShardId], limit: Duration) {
@@ -94,6 +107,8 @@ where
             if let Some(working) = self.wheels.remove(shard) {
                 let _ = working.stop.send(true);
                 leaving.push((*shard, working.task));
+            } else {
+                self.world.health.remove(*shard);
             }
         }
         let deadline = tokio::time::Instant::now() + limit;
@@ -113,8 +128,8 @@ where
         for shard in shards {
             if let Some(working) = self.wheels.remove(shard) {
                 working.task.abort();
-                self.world.health.remove(*shard);
             }
+            self.world.health.remove(*shard);
         }
     }
 }
@@ -128,6 +143,7 @@ where
     N: NoticeLog + 'static,
 {
     let shard = territory.shard;
+    let _watch = Watch { health: world.health.clone(), shard };
     let mut pause = FIRST_PAUSE;
     let mut last_reason = String::new();
     loop {
@@ -163,6 +179,23 @@ where
             return;
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Says so where a shard's work ends in a panic: nobody else would.
+struct Watch {
+    health: Arc<Health>,
+    shard: ShardId,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let why =
+                "the program has met a case that it holds to be impossible, see the lines before; report it";
+            error!(shard = self.shard.0, why, "The shard stands still until someone has looked.");
+            self.health.set(self.shard, State::Stopped(why.to_owned()));
+        }
     }
 }
 
