@@ -188,6 +188,7 @@ async fn start_processor(config: Config) -> Result<(), String> {
     if let Some(listen) = &config.http_listen {
         http::serve(listen, health.clone()).await?;
     }
+    run::await_store(&config.redis, &health).await;
     let settings = config.settings().clone();
     let plant = run::Plant {
         topics: config.topic_names(settings.dialect),

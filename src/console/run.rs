@@ -18,10 +18,12 @@ use crate::ingest::kafka::progress::Progress;
 use crate::ingest::kafka::settings::KafkaSettings;
 use crate::ingest::log::Offset;
 use crate::invoice::notice::Event;
+use crate::persist::health::{self as store, Finding, Severity};
+use crate::persist::settings::RedisSettings;
 use crate::persist::{ShardId, Store};
 use crate::publish::kafka::KafkaNotices;
 use crate::publish::{Notice, NoticeLog};
-use crate::shard::crew::Crew;
+use crate::shard::crew::{Crew, new_token};
 use crate::shard::health::Health;
 use crate::shard::outbox::Destinations;
 use crate::shard::topics::{Rules, TopicNames};
@@ -112,6 +114,29 @@ pub async fn run<S: Store>(plant: Plant<S>, stop: watch::Receiver<bool>) -> Resu
         let _ = tokio::time::timeout(Duration::from_secs(2), membership.leave()).await;
     }
     Ok(())
+}
+
+/// Waits until the store can serve, and says what keeps it from that.
+pub async fn await_store(redis: &RedisSettings, health: &Health) {
+    let mut said = Vec::new();
+    loop {
+        let (errors, others): (Vec<Finding>, Vec<Finding>) = store::check(redis, new_token())
+            .await
+            .into_iter()
+            .partition(|finding| finding.severity == Severity::Error);
+        let Some(first) = errors.first() else {
+            for finding in others.iter().filter(|finding| finding.severity == Severity::Warning) {
+                warn!("redis {}", finding.line);
+            }
+            return;
+        };
+        health.wait_for(format!("redis {}", first.line));
+        if errors != said {
+            errors.iter().for_each(|finding| error!("redis {}", finding.line));
+            said = errors;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 /// At the first start what decides invoices is written to the catalog; from then on the topic counts.
