@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 use super::health::{Health, State};
 use super::territory::Territory;
 use super::wheel::{Stop, Wheel, World};
+use crate::fail_points::point;
 use crate::ingest::kafka::membership::Change;
 use crate::ingest::log::UsageLog;
 use crate::persist::{ShardId, Store, Token};
@@ -57,7 +58,9 @@ where
                         shards.into_iter().for_each(|shard| self.start(shard));
                     }
                     Some(Change::Revoked(handover)) => {
+                        point("K11");
                         self.give_up(&handover.shards, handover.limit).await;
+                        point("K12");
                         drop(handover);
                     }
                     Some(Change::Lost(shards)) => self.abandon(&shards),
@@ -76,6 +79,7 @@ where
 
     /// Lets every shard finish.
     pub async fn finish(&mut self, limit: Duration) {
+        point("K24");
         let shards: Vec<ShardId> = self.wheels.keys().copied().collect();
         self.give_up(&shards, limit).await;
     }

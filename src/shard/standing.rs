@@ -6,6 +6,7 @@ use super::outbox::{self, Numbers};
 use super::territory::{Directory, Territory};
 use super::wheel::Stop;
 use crate::catalog::settings::Settings;
+use crate::fail_points::point;
 use crate::ingest::log::{Feed, LogName, Offset, PerLog};
 use crate::invoice::books::Books;
 use crate::invoice::keep::Contents;
@@ -62,6 +63,7 @@ pub(super) async fn open_books<L: Ledger>(
     let Some(standing) = standing else { return Ok((Books::kept(settings.clone()), directory)) };
     let keys = Books::keys(&standing.books);
     let documents = ledger.read(&keys).await?;
+    point("K15");
     let books = Books::open(settings.clone(), &standing.books, keys.into_iter().zip(documents))
         .map_err(|unreadable| Stop::Broken(unreadable.0))?;
     let homes: Vec<String> = (0..standing.directory).map(|number| format!("homes:{number}")).collect();

@@ -19,6 +19,7 @@ use super::standing::{SCHEMA, Standing, check_fingerprints, open_books, pending_
 use super::territory::{Directory, Part, Territory};
 use crate::catalog::Record;
 use crate::catalog::settings::Settings;
+use crate::fail_points::point;
 use crate::ingest::command::read_command;
 use crate::ingest::dialect::read_usage;
 use crate::ingest::log::{self, Feed, Limits, LogError, LogName, Offset, PerLog, Positions, UsageLog};
@@ -179,8 +180,10 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     ) -> Result<Wheel<S, U, N>, Stop> {
         let shard = territory.shard;
         world.health.set(shard, State::Opening);
+        point("K13");
         let mut ledger = world.store.ledger(shard);
         let claim = ledger.claim(token).await?;
+        point("K14");
         let standing = read_standing(claim.record.as_deref(), &territory)?;
         let last_reported = match &standing {
             Some(_) => None,
@@ -194,6 +197,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         let (books, directory) = open_books(&mut ledger, &world.settings, standing.as_ref()).await?;
         let from =
             PerLog::from_fn(|log| standing.as_ref().map(|standing| Offset(standing.positions[log as usize])));
+        point("K16");
         let mut feed = world.usage.open(shard, from).await?;
         if let Some(standing) = &standing {
             check_fingerprints(&mut feed, standing).await?;
@@ -266,6 +270,9 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             Limits { records_max: pace.records_max, bytes_max: pace.bytes_max, wait_max: pace.wait_max };
         let batch = self.feed.next(limits).await?;
         let is_idle = batch.is_empty();
+        if !is_idle {
+            point("K01");
+        }
         for run in &batch.runs {
             self.take_run(run).await?;
         }
@@ -375,6 +382,9 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         let known = self.books.notices_mut().len();
         let input = Input::Catalog { key: record.key, value: record.value, headers: &[] };
         self.books.begin_to_decide(at.max(self.books.now()), &input);
+        if record.key == Some(b"settings/settings") {
+            point("K25");
+        }
         self.name_source(record, known);
         let territory = self.territory;
         let mut place = 0;
@@ -399,6 +409,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     ) {
         let value = record.value.unwrap_or_default();
         let ReadUsage { mut event, id_hash } = usage;
+        point("K02");
         let here = Place {
             topic: &self.world.topics[record.log],
             partition: self.territory.shard.0,
@@ -424,6 +435,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         let known = self.books.notices_mut().len();
         let input = Input::Usage(UsageRecord { key: record.key, value, headers, place, event, id_hash });
         self.books.decide(at.max(self.books.now()), &input);
+        point("K03");
         self.name_source(record, known);
     }
 
@@ -624,6 +636,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
                 let until = *until;
                 self.tick = None;
                 self.pass_time(until).await?;
+                point("K17");
                 self.gauges.passed(until);
             }
             return Ok(());
@@ -664,6 +677,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         }
         self.has_changed = false;
         let changes = self.books.take_changes();
+        point("K04");
         let mut writes: Vec<Write> =
             changes.writes.into_iter().map(|(key, bytes)| Write { key, bytes }).collect();
         let new_homes = self.directory.take_new();
@@ -697,7 +711,9 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         let expected = self.commit;
         decided.begun = Monotonic::now();
         let committing = tokio::spawn(async move {
+            point("K05");
             let outcome = ledger.commit(expected, &record, &writes).await;
+            point("K08");
             (ledger, outcome)
         });
         self.committing = Some((decided, committing));
@@ -711,12 +727,15 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             committing.await.map_err(|error| Stop::Broken(format!("a commit ended in a panic: {error}")))?;
         outcome?;
         self.commit = self.commit.next();
+        point("K09");
         self.world.group.report(self.territory.shard, Offset(decided.usage_position));
         self.gauges.committed(decided.begun.elapsed());
         if !decided.notices.is_empty() {
+            point("K18");
             let _ = self.letters.send((decided.outbox, decided.notices));
         }
         if !decided.forgets.is_empty() {
+            point("K21");
             ledger.forget(&decided.forgets).await?;
         }
         self.ledger = Some(ledger);
@@ -735,6 +754,11 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             if let Some((_, reason)) = notice.headers.iter().find(|(name, _)| name == publish::REASON_HEADER)
             {
                 self.gauges.rejected(reason);
+            }
+            match notice.topic {
+                Topic::Webhook("invoice.drafted") => point("K22"),
+                Topic::Webhook("invoice.payment_overdue") => point("K23"),
+                _ => {}
             }
             let addressed = numbers.address(notice, shard, &world.to);
             self.decided_notices().push(addressed);
