@@ -48,7 +48,7 @@ endif
 ifneq ($(wildcard tests/suite/chaos*),)
 TARGETS += chaos
 chaos: ## kill -9 on processors, Kafka and Redis, for MINUTES=5
-	CHAOS_MINUTES=$(MINUTES) $(CARGO) test --release --locked --features tls --test suite chaos -- --nocapture
+	CHAOS_MINUTES=$(MINUTES) $(CARGO) test --release --locked --features tls,fail-points --test suite chaos -- --nocapture
 endif
 
 TARGETS += bench-core

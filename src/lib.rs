@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod config;
 pub mod console;
+mod fail_points;
 pub mod ingest;
 pub mod invoice;
 pub mod persist;

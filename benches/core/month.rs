@@ -8,15 +8,15 @@ const METRIC: &str = r#"{"kind":"billable_metric","code":"api","name":"Calls","a
 
 const PLAN: &str = r#"{"kind":"plan","code":"basic","name":"Basic","interval":"monthly","amount_cents":0,"amount_currency":"USD","charges":[{"code":"api","billable_metric_code":"api","charge_model":"standard","properties":{"amount":"0.001"}}]}"#;
 
-pub struct Month {
+pub(crate) struct Month {
     subscriptions: usize,
     beginning: Instant,
     /// When the events arrive.
-    pub middle: Instant,
+    pub(crate) middle: Instant,
 }
 
 impl Month {
-    pub fn new(subscriptions: usize) -> Month {
+    pub(crate) fn new(subscriptions: usize) -> Month {
         let instant = |text: &str| Instant::parse_rfc3339(text).expect("the instant is sound");
         Month {
             subscriptions,
@@ -26,7 +26,7 @@ impl Month {
     }
 
     /// Books with all subscriptions, their first period open as a draft.
-    pub fn books(&self) -> Books {
+    pub(crate) fn books(&self) -> Books {
         let mut books = Books::new(Settings::default());
         self.put(&mut books, "billable_metric/api", METRIC);
         self.put(&mut books, "plan/basic", PLAN);
@@ -52,11 +52,11 @@ impl Month {
     }
 
     /// Events of about 300 bytes, each of another subscription than the one before.
-    pub fn events(&self, numbers: std::ops::Range<usize>) -> Vec<Vec<u8>> {
+    pub(crate) fn events(&self, numbers: std::ops::Range<usize>) -> Vec<Vec<u8>> {
         numbers.map(|number| self.event(number).into_bytes()).collect()
     }
 
-    pub fn event(&self, number: usize) -> String {
+    pub(crate) fn event(&self, number: usize) -> String {
         let mixed = (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let subscription = (mixed >> 20) as usize % self.subscriptions;
         let seconds = 1_767_225_600 + (mixed >> 40) % 1_500_000;

@@ -1,13 +1,13 @@
 //! The processor time of this thread.
 
-pub struct Watch(u64);
+pub(crate) struct Watch(u64);
 
 impl Watch {
-    pub fn start() -> Watch {
+    pub(crate) fn start() -> Watch {
         Watch(now())
     }
 
-    pub fn nanos(&self) -> u64 {
+    pub(crate) fn nanos(&self) -> u64 {
         now() - self.0
     }
 }

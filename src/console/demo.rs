@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::ingest::log::{LogName, PerLog};
 use crate::invoice::instant::{DAY, Instant, Span};
 use crate::shard::health::{Health, State};
-use crate::shard::wheel::Clock;
+use crate::shard::world::Clock;
 
 /// When the story begins, and how much faster its clock runs: two days a second.
 const BEGINNING: &str = "2026-01-29T12:00:00Z";

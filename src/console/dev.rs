@@ -14,7 +14,7 @@ use crate::ingest::kafka::embedded::Embedded;
 use crate::persist::memory::MemoryStore;
 use crate::shard::health::Health;
 use crate::shard::topics::Role;
-use crate::shard::wheel::Clock;
+use crate::shard::world::Clock;
 
 /// A processor with everything it needs, in this process.
 pub struct Dev {

@@ -23,7 +23,7 @@ use crate::shard::crew::Crew;
 use crate::shard::health::Health;
 use crate::shard::outbox::Destinations;
 use crate::shard::topics::{Rules, TopicNames};
-use crate::shard::wheel::{Clock, Group, Pace, World};
+use crate::shard::world::{Clock, Group, Pace, World};
 
 /// What a processor is made of, whichever broker and store it works with.
 pub struct Plant<S> {
@@ -130,7 +130,7 @@ impl Group for KafkaGroup {
         self.membership.report(&self.topic, shard, next);
     }
 
-    fn last_reported(&self, shard: ShardId) -> Option<Offset> {
+    fn last_reported(&self, shard: ShardId) -> Result<Option<Offset>, String> {
         tokio::task::block_in_place(|| self.progress.committed(&self.topic, shard))
     }
 }

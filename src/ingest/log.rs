@@ -129,15 +129,14 @@ pub trait Feed: Send {
     /// over. `Unavailable` means that nobody answered in time: then the time of the shard can't move either.
     fn ends(&mut self) -> impl Future<Output = Result<Positions, LogError>> + Send;
 
-    /// The [`Record::fingerprint`] of the record at `offset`, if there is (still) a record.
+    /// The [`Record::fingerprint`]s of the records at these offsets, as far as there are (still) records.
     ///
     /// Whoever keeps the fingerprint of the last record applied can tell a log that was made anew, or lost its tail
     /// and grew again, from the one that was read.
-    fn fingerprint(
+    fn fingerprints(
         &mut self,
-        log: LogName,
-        offset: Offset,
-    ) -> impl Future<Output = Result<Option<u64>, LogError>> + Send;
+        of: PerLog<Option<Offset>>,
+    ) -> impl Future<Output = Result<PerLog<Option<u64>>, LogError>> + Send;
 }
 
 /// How much a batch may hold, and how long an empty one may take.

@@ -13,10 +13,10 @@ use super::books::{Books, Due, Fates, Life, PlanState, PriceList, PricedCharge, 
 use super::ids::{ENTRY_BYTES, Entry, HeldId, pack, unpack};
 use super::instant::Instant;
 use super::kept::{
-    CustomerText, HeldText, PlanText, PricesText, ShelfText, SubscriptionText, UnbillableText, UsageText,
-    WaitingText,
+    CustomerText, PlanText, PricesText, ShelfText, SubscriptionText, UnbillableText, UsageText, WaitingText,
 };
 use super::kept_bills::BillText;
+use super::kept_held::HeldText;
 use super::waiting::WaitingRecord;
 use crate::catalog::json::Json;
 use crate::catalog::settings::Settings;

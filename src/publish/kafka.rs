@@ -6,6 +6,7 @@
 //! (`enable.gapless.guarantee`); the others' records that had not got through then go out by a new one.
 
 use super::{Notice, NoticeError, NoticeLog, OUTBOX_HEADER, Published, SEQ_HEADER};
+use crate::fail_points::point;
 use crate::ingest::kafka::KafkaSettings;
 use crate::ingest::kafka::client::{Journal, Reporting, Trouble};
 use crate::ingest::kafka::probe::{Isolation, Place, Probe, Scanned, Stretch};
@@ -254,7 +255,10 @@ impl Press {
                 let n = work.given;
                 if work.state[n] == State::Waiting {
                     match self.producer.send(record(&work.notices[n], (*number, n))) {
-                        Ok(()) => work.state[n] = State::Given,
+                        Ok(()) => {
+                            work.state[n] = State::Given;
+                            point(if work.notices[n].topic.ends_with(".rejected") { "K27" } else { "K19" });
+                        }
                         Err((KafkaError::MessageProduction(Code::QueueFull | Code::Fatal), _)) => return,
                         Err((error, _)) => work.refused = Some(refusal(&work.notices[n], &error.to_string())),
                     }

@@ -8,9 +8,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use super::health::State;
+use super::health::{Health, State};
 use super::territory::Territory;
-use super::wheel::{Stop, Wheel, World};
+use super::wheel::Wheel;
+use super::world::{Stop, World};
+use crate::fail_points::point;
 use crate::ingest::kafka::membership::Change;
 use crate::ingest::log::UsageLog;
 use crate::persist::{ShardId, Store, Token};
@@ -57,7 +59,9 @@ where
                         shards.into_iter().for_each(|shard| self.start(shard));
                     }
                     Some(Change::Revoked(handover)) => {
+                        point("K11");
                         self.give_up(&handover.shards, handover.limit).await;
+                        point("K12");
                         drop(handover);
                     }
                     Some(Change::Lost(shards)) => self.abandon(&shards),
@@ -76,16 +80,30 @@ where
 
     /// Lets every shard finish.
     pub async fn finish(&mut self, limit: Duration) {
+        point("K24");
         let shards: Vec<ShardId> = self.wheels.keys().copied().collect();
         self.give_up(&shards, limit).await;
     }
 
     pub fn start(&mut self, shard: ShardId) {
         self.abandon(&[shard]);
+        if shard.0 >= self.shards {
+            return self.refuse(shard);
+        }
         let (stop, asked) = watch::channel(false);
         let territory = Territory { shard, shards: self.shards };
         let task = tokio::spawn(keep_turning(self.world.clone(), territory, asked));
         self.wheels.insert(shard, Working { stop, task });
+    }
+
+    /// The topic was given more partitions while we were reading it.
+    fn refuse(&self, shard: ShardId) {
+        let why = format!(
+            "the usage topic had {0} partitions and has more: the number can't change; create a topic with {0} again, or start anew under another prefix",
+            self.shards
+        );
+        error!(shard = shard.0, why, "The shard stands still until someone has looked.");
+        self.world.health.set(shard, State::Stopped(why));
     }
 
     async fn give_up(&mut self, shards: &[ShardId], limit: Duration) {
@@ -94,6 +112,8 @@ where
             if let Some(working) = self.wheels.remove(shard) {
                 let _ = working.stop.send(true);
                 leaving.push((*shard, working.task));
+            } else {
+                self.world.health.remove(*shard);
             }
         }
         let deadline = tokio::time::Instant::now() + limit;
@@ -113,8 +133,8 @@ where
         for shard in shards {
             if let Some(working) = self.wheels.remove(shard) {
                 working.task.abort();
-                self.world.health.remove(*shard);
             }
+            self.world.health.remove(*shard);
         }
     }
 }
@@ -128,6 +148,7 @@ where
     N: NoticeLog + 'static,
 {
     let shard = territory.shard;
+    let _watch = Watch { health: world.health.clone(), shard };
     let mut pause = FIRST_PAUSE;
     let mut last_reason = String::new();
     loop {
@@ -163,6 +184,23 @@ where
             return;
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Says so where a shard's work ends in a panic: nobody else would.
+struct Watch {
+    health: Arc<Health>,
+    shard: ShardId,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let why =
+                "the program has met a case that it holds to be impossible, see the lines before; report it";
+            error!(shard = self.shard.0, why, "The shard stands still until someone has looked.");
+            self.health.set(self.shard, State::Stopped(why.to_owned()));
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
+use crate::fail_points::point;
 use crate::publish::{self, NoticeError, NoticeLog};
 
 /// How far the notices are out, or why they aren't.
@@ -25,7 +26,7 @@ pub(super) async fn send_letters<N: NoticeLog>(
         let mut pause = Duration::from_millis(50);
         loop {
             match log.append(notices.clone()).await {
-                Ok(()) => break,
+                Ok(()) => break pass_points(&notices),
                 Err(NoticeError::Unavailable(why)) => {
                     warn!(why, "Notices wait until somebody answers for them.");
                     tokio::time::sleep(pause).await;
@@ -40,5 +41,12 @@ pub(super) async fn send_letters<N: NoticeLog>(
         if report.send(Sent::UpTo(number + 1)).is_err() {
             return;
         }
+    }
+}
+
+fn pass_points(notices: &[publish::Notice]) {
+    point("K20");
+    if notices.iter().any(|notice| notice.topic.ends_with(".rejected")) {
+        point("K28");
     }
 }

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::outbox::{self, Numbers};
 use super::territory::{Directory, Territory};
-use super::wheel::Stop;
+use super::world::Stop;
 use crate::catalog::settings::Settings;
-use crate::ingest::log::{Feed, LogName, Offset};
+use crate::fail_points::point;
+use crate::ingest::log::{Feed, LogName, Offset, PerLog};
 use crate::invoice::books::Books;
 use crate::invoice::keep::Contents;
 use crate::persist::Ledger;
@@ -63,6 +64,7 @@ pub(super) async fn open_books<L: Ledger>(
     let Some(standing) = standing else { return Ok((Books::kept(settings.clone()), directory)) };
     let keys = Books::keys(&standing.books);
     let documents = ledger.read(&keys).await?;
+    point("K15");
     let books = Books::open(settings.clone(), &standing.books, keys.into_iter().zip(documents))
         .map_err(|unreadable| Stop::Broken(unreadable.0))?;
     let homes: Vec<String> = (0..standing.directory).map(|number| format!("homes:{number}")).collect();
@@ -75,18 +77,17 @@ pub(super) async fn open_books<L: Ledger>(
 }
 
 pub(super) async fn check_fingerprints<F: Feed>(feed: &mut F, standing: &Standing) -> Result<(), Stop> {
+    let last = |log: LogName| {
+        standing.fingerprints[log as usize]?;
+        standing.positions[log as usize].checked_sub(1).map(Offset)
+    };
+    let found = feed.fingerprints(PerLog::from_fn(last)).await?;
     for log in LogName::ALL {
         let position = standing.positions[log as usize];
-        let (Some(known), Some(last)) = (standing.fingerprints[log as usize], position.checked_sub(1)) else {
-            continue;
-        };
-        match feed.fingerprint(log, Offset(last)).await? {
-            Some(found) if found != known => {
-                return Err(Stop::Broken(format!(
-                    "the {log} log isn't the one that was read: the record before {position} is another; was the topic created anew?"
-                )));
-            }
-            _ => {}
+        if found[log].is_some_and(|found| standing.fingerprints[log as usize] != Some(found)) {
+            return Err(Stop::Broken(format!(
+                "the {log} log isn't the one that was read: the record before {position} is another; was the topic created anew?"
+            )));
         }
     }
     Ok(())

@@ -4,116 +4,35 @@
 //! memory; if the commit fails, all of it is thrown away and the books are opened again from the ledger.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant as Monotonic;
 use tracing::{debug, info};
 
-use super::health::{Gauges, Health, State};
+use super::health::{Gauges, State};
 use super::letters::{LetterKind, NumberLetter, ORIGIN_HEADER, Origin};
-use super::outbox::{self, Destinations, Numbers};
+use super::outbox::{self, Numbers};
 use super::post::{Sent, send_letters};
+use super::reading::{ReadUsage, TextHeaders, text_headers};
 use super::standing::{SCHEMA, Standing, check_fingerprints, open_books, pending_letters, read_standing};
 use super::territory::{Directory, Part, Territory};
+use super::world::{Stop, World};
 use crate::catalog::Record;
-use crate::catalog::settings::Settings;
+use crate::fail_points::point;
 use crate::ingest::command::read_command;
-use crate::ingest::dialect::read_usage;
 use crate::ingest::log::{self, Feed, Limits, LogError, LogName, Offset, PerLog, Positions, UsageLog};
 use crate::invoice::books::{Books, CommandRecord, Input, Place, UsageRecord};
 use crate::invoice::document::InvoiceId;
 use crate::invoice::instant::Instant;
 use crate::invoice::notice::Topic;
-use crate::invoice::usage::{Malformed, UsageEvent};
 use crate::invoice::warm::{Coming, TOGETHER};
 use crate::persist::{CommitNo, Ledger, LedgerError, ShardId, Store, Token, Write};
 use crate::planted::{self, Bug};
-use crate::publish::{self, NoticeError, NoticeLog};
-
-/// The wall clock, in milliseconds since 1970.
-pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
-
-/// What every shard of a process shares.
-pub struct World<S, U, N> {
-    pub store: S,
-    pub usage: Arc<U>,
-    pub notices: Arc<N>,
-    pub clock: Clock,
-    pub settings: Settings,
-    pub topics: PerLog<Arc<str>>,
-    pub to: Destinations,
-    pub health: Arc<Health>,
-    pub pace: Pace,
-    pub group: Arc<dyn Group>,
-}
-
-/// What the consumer group is told, and knows, of how far shards have read. Only advice: nothing is read from there.
-pub trait Group: Send + Sync {
-    fn report(&self, shard: ShardId, next: Offset);
-
-    /// The position that was last told, if anybody remembers.
-    fn last_reported(&self, shard: ShardId) -> Option<Offset>;
-}
-
-/// How much a batch may hold, and how long the wheel waits for it.
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    pub records_max: usize,
-    pub bytes_max: usize,
-    pub wait_max: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Pace {
-        Pace { records_max: 100_000, bytes_max: 48 << 20, wait_max: Duration::from_millis(15) }
-    }
-}
+use crate::publish::{self, NoticeLog};
 
 /// How many duties one commit holds at most: some megabytes of drafts and webhooks.
 const DUTIES_PER_COMMIT: usize = 2000;
-
-/// Why a shard stands still.
-#[derive(Debug)]
-pub enum Stop {
-    /// Somebody asked for it, and everything decided is committed.
-    Asked,
-    /// Another owner has it.
-    Fenced,
-    /// Something is away: try again.
-    Unavailable(String),
-    /// Something is wrong: stay stopped until someone has looked.
-    Broken(String),
-}
-
-impl From<LedgerError> for Stop {
-    fn from(error: LedgerError) -> Stop {
-        match error {
-            LedgerError::Unavailable(why) => Stop::Unavailable(format!("ledger: {why}")),
-            LedgerError::Fenced => Stop::Fenced,
-            LedgerError::Corrupt(why) => Stop::Broken(format!("ledger: {why}")),
-        }
-    }
-}
-
-impl From<LogError> for Stop {
-    fn from(error: LogError) -> Stop {
-        match error {
-            LogError::Unavailable(why) => Stop::Unavailable(why),
-            other => Stop::Broken(other.to_string()),
-        }
-    }
-}
-
-impl From<NoticeError> for Stop {
-    fn from(error: NoticeError) -> Stop {
-        match error {
-            NoticeError::Unavailable(why) => Stop::Unavailable(why),
-            refused => Stop::Broken(refused.to_string()),
-        }
-    }
-}
 
 /// A shard at work.
 pub struct Wheel<S: Store, U: UsageLog, N> {
@@ -138,30 +57,6 @@ pub struct Wheel<S: Store, U: UsageLog, N> {
 
 type Committing<S> = JoinHandle<(<S as Store>::Ledger, Result<(), LedgerError>)>;
 
-/// A record of usage, read before its turn.
-struct ReadUsage<'a> {
-    event: Result<UsageEvent<'a>, Malformed>,
-    id_hash: Option<u64>,
-}
-
-impl<'a> ReadUsage<'a> {
-    fn of(value: &'a [u8], headers: &'a [(&'a str, &'a [u8])], settings: &Settings) -> ReadUsage<'a> {
-        let event = match value.len() <= settings.max_event_bytes {
-            true => read_usage(settings.format.into(), value, headers),
-            false => Err(Malformed),
-        };
-        let id_hash = event.as_ref().ok().and_then(UsageEvent::coming).map(|(_, id_hash)| id_hash);
-        ReadUsage { event, id_hash }
-    }
-
-    fn coming(&self) -> Option<Coming<'_>> {
-        match (self.event.as_ref().ok()?.whose_name(), self.id_hash) {
-            (name, Some(id_hash)) => Some((name, id_hash)),
-            (_, None) => None,
-        }
-    }
-}
-
 /// Notices that go out when their commit is durable.
 struct Decided {
     outbox: u64,
@@ -180,12 +75,16 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     ) -> Result<Wheel<S, U, N>, Stop> {
         let shard = territory.shard;
         world.health.set(shard, State::Opening);
+        point("K13");
         let mut ledger = world.store.ledger(shard);
         let claim = ledger.claim(token).await?;
+        point("K14");
         let standing = read_standing(claim.record.as_deref(), &territory)?;
-        if standing.is_none()
-            && let Some(read) = world.group.last_reported(shard).filter(|read| read.0 > 0)
-        {
+        let last_reported = match &standing {
+            Some(_) => None,
+            None => world.group.last_reported(shard).map_err(Stop::Unavailable)?,
+        };
+        if let Some(read) = last_reported.filter(|read| read.0 > 0) {
             return Err(Stop::Broken(format!(
                 "the ledger knows nothing of this shard, but the group has read its usage up to {read}: Redis has lost its data, or is another one. Bring back its append-only file; or, to read everything again from the logs, use another kafka.group and topics for webhooks that are empty"
             )));
@@ -193,6 +92,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         let (books, directory) = open_books(&mut ledger, &world.settings, standing.as_ref()).await?;
         let from =
             PerLog::from_fn(|log| standing.as_ref().map(|standing| Offset(standing.positions[log as usize])));
+        point("K16");
         let mut feed = world.usage.open(shard, from).await?;
         if let Some(standing) = &standing {
             check_fingerprints(&mut feed, standing).await?;
@@ -265,6 +165,9 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             Limits { records_max: pace.records_max, bytes_max: pace.bytes_max, wait_max: pace.wait_max };
         let batch = self.feed.next(limits).await?;
         let is_idle = batch.is_empty();
+        if !is_idle {
+            point("K01");
+        }
         for run in &batch.runs {
             self.take_run(run).await?;
         }
@@ -375,6 +278,9 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         let known = self.books.notices_mut().len();
         let input = Input::Catalog { key: record.key, value: record.value, headers: &[] };
         self.books.begin_to_decide(at.max(self.books.now()), &input);
+        if record.key == Some(b"settings/settings") {
+            point("K25");
+        }
         self.name_source(record, known);
         let territory = self.territory;
         let mut place = 0;
@@ -399,6 +305,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     ) {
         let value = record.value.unwrap_or_default();
         let ReadUsage { mut event, id_hash } = usage;
+        point("K02");
         let here = Place {
             topic: &self.world.topics[record.log],
             partition: self.territory.shard.0,
@@ -424,6 +331,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         let known = self.books.notices_mut().len();
         let input = Input::Usage(UsageRecord { key: record.key, value, headers, place, event, id_hash });
         self.books.decide(at.max(self.books.now()), &input);
+        point("K03");
         self.name_source(record, known);
     }
 
@@ -573,6 +481,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         if !self.is_new_from(kind, letter.from, number) {
             return Ok(());
         }
+        // What was due by then asks first, however it falls into batches: read again, it must ask in the same order.
+        self.ask_for_numbers();
         match letter.count {
             Some(count) => {
                 if let Some(invoice) = InvoiceId::parse(&letter.invoice) {
@@ -630,6 +540,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
                 let until = *until;
                 self.tick = None;
                 self.pass_time(until).await?;
+                point("K17");
                 self.gauges.passed(until);
             }
             return Ok(());
@@ -673,6 +584,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         }
         self.has_changed = false;
         let changes = self.books.take_changes();
+        point("K04");
         let mut writes: Vec<Write> =
             changes.writes.into_iter().map(|(key, bytes)| Write { key, bytes }).collect();
         let new_homes = self.directory.take_new();
@@ -709,7 +621,9 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             let _ = self.letters.send((decided.outbox, std::mem::take(&mut decided.notices)));
         }
         let committing = tokio::spawn(async move {
+            point("K05");
             let outcome = ledger.commit(expected, &record, &writes).await;
+            point("K08");
             (ledger, outcome)
         });
         self.committing = Some((decided, committing));
@@ -723,12 +637,15 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             committing.await.map_err(|error| Stop::Broken(format!("a commit ended in a panic: {error}")))?;
         outcome?;
         self.commit = self.commit.next();
+        point("K09");
         self.world.group.report(self.territory.shard, Offset(decided.usage_position));
         self.gauges.committed(decided.begun.elapsed());
         if !decided.notices.is_empty() {
+            point("K18");
             let _ = self.letters.send((decided.outbox, decided.notices));
         }
         if !decided.forgets.is_empty() {
+            point("K21");
             ledger.forget(&decided.forgets).await?;
         }
         self.ledger = Some(ledger);
@@ -748,6 +665,11 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             {
                 self.gauges.rejected(reason);
             }
+            match notice.topic {
+                Topic::Webhook("invoice.drafted") => point("K22"),
+                Topic::Webhook("invoice.payment_overdue") => point("K23"),
+                _ => {}
+            }
             let addressed = numbers.address(notice, shard, &world.to);
             self.decided_notices().push(addressed);
         }
@@ -764,17 +686,4 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
 
 fn instant(ms: i64) -> Instant {
     Instant::from_parts(i128::from(ms.div_euclid(1000)), (ms.rem_euclid(1000) * 1_000_000) as u32)
-}
-
-type TextHeaders<'a> = Vec<(&'a str, &'a [u8])>;
-
-fn text_headers<'a>(record: &log::Record<'a>) -> TextHeaders<'a> {
-    if record.headers.is_empty() {
-        return Vec::new();
-    }
-    record
-        .headers
-        .into_iter()
-        .filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value.unwrap_or_default())))
-        .collect()
 }

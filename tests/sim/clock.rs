@@ -1,6 +1,6 @@
 //! Time as the brokers keep it, and as a process believes it to be.
 
-use graceline::shard::wheel::Clock;
+use graceline::shard::world::Clock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use tokio::time::Instant;

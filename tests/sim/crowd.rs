@@ -207,6 +207,7 @@ impl<'a> Crowd<'a> {
                     customer: story::customer_id(number),
                     plan: self.random.below(PLANS.len() as u64) as usize,
                     started_ms: at_ms - self.random.below(25_000) as i64,
+                    is_known: true,
                 };
                 if self.random.below(5) == 0 {
                     self.expected.push(subscription);
@@ -316,8 +317,13 @@ impl<'a> Crowd<'a> {
                 let customer = story::customer_id(self.random.below(self.traits.customers) as usize);
                 let plan = self.random.below(PLANS.len() as u64) as usize;
                 let started_ms = at_ms + 10_000 - self.random.below(30_000) as i64;
-                let subscription =
-                    Subscription { id: format!("sub_new_{edition}"), customer, plan, started_ms };
+                let subscription = Subscription {
+                    id: format!("sub_new_{edition}"),
+                    customer,
+                    plan,
+                    started_ms,
+                    is_known: true,
+                };
                 self.put_subscription(at_ms, &subscription);
                 self.subscriptions.push(subscription);
             }

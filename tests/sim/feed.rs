@@ -116,14 +116,17 @@ impl Feed for MemoryFeed {
         Ok(ends)
     }
 
-    async fn fingerprint(&mut self, log: LogName, offset: Offset) -> Result<Option<u64>, LogError> {
+    async fn fingerprints(&mut self, of: PerLog<Option<Offset>>) -> Result<PerLog<Option<u64>>, LogError> {
         self.logs.life.pass().await;
         answer(&self.logs)?;
-        let run = self.logs.broker.read(log, self.shard, |records| {
-            let at = offset.0 as usize;
-            records.get(at..=at).map(|records| run_of(log, records))
-        });
-        Ok(run.and_then(|run| run.first().map(|record| record.fingerprint())))
+        Ok(PerLog::from_fn(|log| {
+            let at = of[log]?.0 as usize;
+            let run = self
+                .logs
+                .broker
+                .read(log, self.shard, |records| records.get(at..=at).map(|records| run_of(log, records)));
+            run.and_then(|run| run.first().map(|record| record.fingerprint()))
+        }))
     }
 }
 

@@ -5,7 +5,7 @@ use super::crowd::{Crowd, Traits, settings};
 use super::notices::Mishap;
 use super::random::Random;
 use graceline::persist::memory::{Fault, Step};
-use graceline::shard::wheel::Pace;
+use graceline::shard::world::Pace;
 use serde_json::Value;
 use std::time::Duration;
 

@@ -12,7 +12,8 @@ use graceline::persist::memory::MemoryStore;
 use graceline::persist::{ShardId, Token};
 use graceline::shard::health::Health;
 use graceline::shard::territory::Territory;
-use graceline::shard::wheel::{Group, Pace, Stop, Wheel, World};
+use graceline::shard::wheel::Wheel;
+use graceline::shard::world::{Group, Pace, Stop, World};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -146,8 +147,8 @@ struct Forgetful;
 impl Group for Forgetful {
     fn report(&self, _: ShardId, _: Offset) {}
 
-    fn last_reported(&self, _: ShardId) -> Option<Offset> {
-        None
+    fn last_reported(&self, _: ShardId) -> Result<Option<Offset>, String> {
+        Ok(None)
     }
 }
 

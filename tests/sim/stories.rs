@@ -10,7 +10,7 @@ use graceline::console::simulate::simulate;
 use graceline::ingest::log::{LogName, Offset};
 use graceline::persist::ShardId;
 use graceline::persist::memory::MemoryStore;
-use graceline::shard::wheel::Pace;
+use graceline::shard::world::Pace;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;

@@ -179,16 +179,24 @@ impl Feed for KafkaFeed {
         Ok(ends)
     }
 
-    async fn fingerprint(&mut self, log: LogName, offset: Offset) -> Result<Option<u64>, LogError> {
-        let place = self.places[log].clone();
-        let bounds = self.latest.bounds(std::slice::from_ref(&place)).await.remove(0);
-        let bounds = bounds.map_err(|trouble| trouble.in_log(log))?;
-        if !(bounds.begin..bounds.end).contains(&offset.0) {
-            return Ok(None);
+    async fn fingerprints(&mut self, of: PerLog<Option<Offset>>) -> Result<PerLog<Option<u64>>, LogError> {
+        let found = self.latest.bounds(&self.places.0).await;
+        let mut wanted = Vec::new();
+        for (log, bounds) in LogName::ALL.into_iter().zip(found) {
+            let Some(Offset(from)) = of[log] else { continue };
+            let bounds = bounds.map_err(|trouble| trouble.in_log(log))?;
+            if (bounds.begin..bounds.end).contains(&from) {
+                wanted.push((log, Stretch { place: self.places[log].clone(), from, to: from + 1 }));
+            }
         }
-        let stretch = Stretch { place, from: offset.0, to: offset.0 + 1 };
-        let scanned = self.stable.scan(stretch).await.map_err(|trouble| trouble.in_log(log))?;
-        Ok(Run::whole(log, Arc::new(scanned.arena)).first().map(|record: Record<'_>| record.fingerprint()))
+        let scanned = self.stable.scan_all(wanted.iter().map(|(_, stretch)| stretch.clone())).await;
+        let mut prints = PerLog::from_fn(|_| None);
+        for ((log, _), scanned) in wanted.into_iter().zip(scanned) {
+            let scanned = scanned.map_err(|trouble| trouble.in_log(log))?;
+            let run = Run::whole(log, Arc::new(scanned.arena));
+            prints[log] = run.first().map(|record: Record<'_>| record.fingerprint());
+        }
+        Ok(prints)
     }
 }
 

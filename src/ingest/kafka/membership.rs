@@ -8,6 +8,7 @@
 use super::client::{Journal, is_transient};
 use super::settings::{GroupProtocol, KafkaSettings};
 use super::timer::{Duration, Instant, now, since};
+use crate::fail_points::point;
 use crate::ingest::log::Offset;
 use crate::persist::ShardId;
 use rdkafka::config::RDKafkaLogLevel;
@@ -381,9 +382,10 @@ fn report(consumer: &BaseConsumer<Member>, positions: BTreeMap<(String, ShardId)
     for ((topic, shard), next) in positions.into_iter().filter(|((_, shard), _)| owned.contains(shard)) {
         let _ = list.add_partition_offset(&topic, shard.0 as i32, rdkafka::Offset::Offset(next.0 as i64));
     }
-    if list.count() > 0
-        && let Err(error) = consumer.commit(&list, CommitMode::Async)
-    {
-        debug!(%error, "Could not tell the group how far shards have read.");
+    if list.count() > 0 {
+        if let Err(error) = consumer.commit(&list, CommitMode::Async) {
+            debug!(%error, "Could not tell the group how far shards have read.");
+        }
+        point("K10");
     }
 }

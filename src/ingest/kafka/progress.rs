@@ -27,15 +27,18 @@ impl Progress {
         Ok(Progress { client })
     }
 
-    /// The offset that was last committed to the group; `None` if there is none, or nobody answers.
-    pub fn committed(&self, topic: &str, shard: ShardId) -> Option<Offset> {
+    /// The offset that was last committed to the group, if any was. An error says why nobody can tell.
+    pub fn committed(&self, topic: &str, shard: ShardId) -> Result<Option<Offset>, String> {
         let mut list = TopicPartitionList::new();
         list.add_partition(topic, shard.0 as i32);
-        let found = self.client.committed_offsets(list, TIMEOUT).ok()?;
-        match found.elements().first()?.offset() {
+        let found = self.client.committed_offsets(list, TIMEOUT).map_err(|error| error.to_string())?;
+        let elements = found.elements();
+        let found = elements.first().ok_or("an answer without the partition")?;
+        found.error().map_err(|error| error.to_string())?;
+        Ok(match found.offset() {
             KafkaOffset::Offset(offset) => u64::try_from(offset).ok().map(Offset),
             _ => None,
-        }
+        })
     }
 
     /// Whether the topic's only partition holds nothing; false if nobody answers.

@@ -176,7 +176,9 @@ impl KafkaSettings {
         if classic {
             config
                 .set("partition.assignment.strategy", "cooperative-sticky")
-                .set("session.timeout.ms", "10000");
+                .set("session.timeout.ms", "10000")
+                // So soon at the latest a member hears that the shards are to be shared anew.
+                .set("heartbeat.interval.ms", "1000");
         }
         for (name, value) in &self.properties {
             if GROUP_ONLY.contains(&name.as_str()) && (classic || !CLASSIC_ONLY.contains(&name.as_str())) {

@@ -26,6 +26,7 @@ pub(super) struct Crowd {
 /// How much is sent, and how fast.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Volume {
+    /// At least.
     pub(super) events: u64,
     pub(super) events_a_second: u64,
 }
@@ -50,16 +51,18 @@ impl Crowd {
         for number in 0..self.customers {
             pen.catalog([story::customer(number, self.zone_of(number), 0)]);
             for place in 0..1 + number % 2 {
-                let subscription = Subscription {
+                let mut subscription = Subscription {
                     id: format!("sub_{number}_{place}"),
                     customer: story::customer_id(number),
                     plan: (number + place) % PLANS.len(),
                     started_ms: now_ms() - self.random.below(20_000) as i64,
+                    is_known: false,
                 };
                 if number % 6 == 5 {
                     self.expected.push(subscription);
                 } else {
                     pen.catalog([subscription.record()]);
+                    subscription.is_known = true;
                     self.subscriptions.push(subscription);
                 }
             }
@@ -72,12 +75,13 @@ impl Crowd {
         if number.is_multiple_of(2) { self.zone } else { Tz::UTC }
     }
 
-    /// Sends usage at an even pace, with an intermission every few seconds; `sent` counts.
-    pub(super) fn carry_on(&mut self, pen: &Pen, volume: Volume, sent: &AtomicU64) {
+    /// Sends usage at an even pace, with an intermission every few seconds, until as much is sent as is `wanted` by then.
+    pub(super) fn carry_on(&mut self, pen: &Pen, events_a_second: u64, wanted: &AtomicU64) -> u64 {
         let begun_ms = now_ms();
         let mut intermission_ms = begun_ms + 4000;
-        for number in 0..volume.events {
-            let due_ms = begun_ms + (number * 1000 / volume.events_a_second) as i64;
+        let mut number = 0;
+        while number < wanted.load(Ordering::Relaxed) {
+            let due_ms = begun_ms + (number * 1000 / events_a_second) as i64;
             while now_ms() < due_ms {
                 pause_ms(5);
             }
@@ -92,9 +96,10 @@ impl Crowd {
             debug_assert!(all > 0, "somebody is there");
             let record = self.usage.next(chosen, now_ms());
             pen.write("usage.events", record.key.as_deref(), Some(&record.value));
-            sent.fetch_add(1, Ordering::Relaxed);
+            number += 1;
         }
         pen.flush();
+        number
     }
 
     /// What isn't usage is sent while no usage is: which of two records that come in the same moment is read first,
@@ -105,18 +110,31 @@ impl Crowd {
         for _ in 0..3 {
             self.change_catalog(pen);
         }
-        for _ in 0..4 {
+        pen.flush();
+        pause_ms(200);
+        let mut astray = Vec::new();
+        for _ in 0..12 {
             self.commands += 1;
             let subscription = self.random.one_of(&self.subscriptions).clone();
             let event = self.usage.one_to_cancel(&subscription.id);
             let (key, value) = command(&mut self.random, self.commands, &subscription, now_ms(), event);
+            if key != subscription.customer {
+                astray.push((key, value));
+                continue;
+            }
             pen.write("billing.commands", Some(&key), Some(&value.to_string()));
             if self.random.below(8) == 0 {
                 pen.write("billing.commands", Some(&key), Some(&value.to_string()));
             }
         }
         pen.flush();
-        pause_ms(400);
+        pause_ms(200);
+        for (key, value) in astray {
+            pen.write("billing.commands", Some(&key), Some(&value.to_string()));
+        }
+        pen.flush();
+        // Long enough for time to pass without any record: what is due meanwhile is due by the clock.
+        pause_ms(700);
     }
 
     fn change_catalog(&mut self, pen: &Pen) {
@@ -132,8 +150,9 @@ impl Crowd {
                 pen.catalog([story::customer(number, self.zone_of(number), edition)]);
             }
             2 | 3 if !self.expected.is_empty() => {
-                let subscription =
+                let mut subscription =
                     self.expected.swap_remove(self.random.below(self.expected.len() as u64) as usize);
+                subscription.is_known = true;
                 pen.catalog([subscription.record()]);
                 self.subscriptions.push(subscription);
             }
@@ -160,7 +179,7 @@ impl Crowd {
                 let plan = self.random.below(PLANS.len() as u64) as usize;
                 let customer = story::customer_id(number);
                 let started_ms = now_ms() - self.random.below(15_000) as i64;
-                let subscription = Subscription { id, customer, plan, started_ms };
+                let subscription = Subscription { id, customer, plan, started_ms, is_known: true };
                 pen.catalog([subscription.record()]);
                 self.subscriptions.push(subscription);
             }
@@ -169,8 +188,9 @@ impl Crowd {
     }
 
     fn change_grace(&mut self, pen: &Pen, edition: u64) {
+        let whose = *self.random.one_of(&["billing_entity/acme", "billing_entity/cord"]);
         let mut records: Vec<(String, Value)> = story::small_kinds();
-        records.retain(|(key, _)| key == "billing_entity/acme");
+        records.retain(|(key, _)| key == whose);
         let (key, mut entity) = records.remove(0);
         entity["invoice_grace_period"] = json!(format!("PT{}S", 2 + edition % 5));
         pen.catalog([(key, entity)]);

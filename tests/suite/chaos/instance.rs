@@ -1,7 +1,9 @@
 //! One running processor, and what can be done to it.
 
 use super::clock::{self, pause_ms};
+use serde_json::Value;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -40,9 +42,19 @@ impl Instance {
     }
 
     pub(super) fn start_again(&mut self) {
+        self.spawn(None);
+    }
+
+    /// Starts it with a point at which it ends or stands still: `K05 3 die 200`.
+    #[cfg(feature = "fail-points")]
+    pub(super) fn start_to_fail(&mut self, at: &str) {
+        self.spawn(Some(at));
+    }
+
+    fn spawn(&mut self, fail_at: Option<&str>) {
         let orders = &self.orders;
         let log = File::options().create(true).append(true).open(self.log()).expect("a log can be written");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_graceline"));
+        let mut command = Command::new(program());
         command
             .arg("run")
             .env("GRACELINE__KAFKA__BROKERS", &orders.brokers)
@@ -55,6 +67,8 @@ impl Instance {
         for (name, value) in &orders.more {
             command.env(name, value);
         }
+        command.env_remove("GRACELINE_FAIL_AT");
+        command.envs(fail_at.map(|at| ("GRACELINE_FAIL_AT", at)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().expect("the processor can be started"));
     }
@@ -85,6 +99,11 @@ impl Instance {
     /// Ends it politely and waits until it is gone; says how long that took.
     pub(super) fn finish(&mut self) -> Duration {
         self.signal("TERM");
+        self.await_end()
+    }
+
+    /// Waits until it is gone; says how long that took.
+    pub(super) fn await_end(&mut self) -> Duration {
         let watch = clock::Stopwatch::start();
         while self.is_running() {
             assert!(watch.passed() < Duration::from_secs(30), "{} doesn't end", self.name);
@@ -92,6 +111,14 @@ impl Instance {
         }
         self.child = None;
         watch.passed()
+    }
+
+    /// Whether it stands still, as `STOP` makes it.
+    #[cfg(feature = "fail-points")]
+    pub(super) fn is_stopped(&self) -> bool {
+        let id = self.child.as_ref().expect("it has been started").id();
+        let about = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        about.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
     }
 
     /// What it answers to a question over HTTP; `None` if it doesn't.
@@ -116,13 +143,38 @@ impl Instance {
         text.lines().filter_map(figure).collect()
     }
 
+    /// The sum of a count over all its labels but one.
+    pub(super) fn sum(&self, name: &str, label: &str) -> u64 {
+        let text = self.ask("/metrics").unwrap_or_default();
+        let lines = text.lines().filter(|line| line.starts_with(&format!("graceline_{name}")));
+        let counts = lines.filter(|line| line.contains(label)).filter_map(|line| line.rsplit(' ').next());
+        counts.filter_map(|count| count.parse::<u64>().ok()).sum()
+    }
+
     /// The shards that it turns at the moment.
     pub(super) fn running_shards(&self) -> Vec<u32> {
-        let Some(text) = self.ask("/readyz") else { return Vec::new() };
-        let Ok(answer) = serde_json::from_str::<serde_json::Value>(&text) else { return Vec::new() };
-        let shards = answer["shards"].as_array().cloned().unwrap_or_default();
+        let shards = self.shards();
         let running = shards.iter().filter(|shard| shard["state"] == "running");
         running.filter_map(|shard| Some(shard["shard"].as_u64()? as u32)).collect()
+    }
+
+    /// Why shards stand still.
+    pub(super) fn reasons(&self) -> Vec<String> {
+        self.shards().iter().filter_map(|shard| Some(shard["why"].as_str()?.to_owned())).collect()
+    }
+
+    /// What it waits for before it can have shards.
+    pub(super) fn waits_for(&self) -> String {
+        self.readiness()["waits_for"].as_str().unwrap_or_default().to_owned()
+    }
+
+    fn shards(&self) -> Vec<Value> {
+        self.readiness()["shards"].as_array().cloned().unwrap_or_default()
+    }
+
+    fn readiness(&self) -> Value {
+        let text = self.ask("/readyz").unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
     }
 
     /// How often its log says something.
@@ -135,6 +187,11 @@ impl Drop for Instance {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The program that was built with the tests, or the one that the environment names.
+fn program() -> OsString {
+    std::env::var_os("GRACELINE_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_graceline").into())
 }
 
 pub(super) fn said(log: &Path, what: &str) -> usize {

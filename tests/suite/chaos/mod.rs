@@ -1,24 +1,34 @@
 //! The proof, on a real Kafka and a real Redis, that an invoice is a pure function of the log: whatever is killed, frozen,
 //! cut off or restarted, in the end the topics hold what `simulate` says of the same records.
 
+mod broken_log;
+mod broken_store;
 mod clock;
 mod commands;
 mod crowd;
 mod dump;
 mod faults;
 mod instance;
+#[cfg(feature = "fail-points")]
+mod kill_points;
+mod numbers;
+mod peers;
 mod pen;
+mod races;
 mod random;
+mod recovery;
 mod replay;
 mod run;
 mod servers;
 mod story;
 mod usage;
 mod verdict;
+#[cfg(feature = "fail-points")]
+mod zombies;
 
 use crowd::Volume;
 use faults::Menu;
-use run::{Plan, Run};
+use run::{Plan, Run, Session};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// One run at a time: they share the machine.
@@ -37,6 +47,21 @@ fn seed() -> u64 {
     wish("SEED", clock::now_ms() as u64 % 1_000_000)
 }
 
+/// A crowd that stays for as long as a test needs it.
+fn short(name: &'static str) -> Plan {
+    Plan {
+        name,
+        seed: seed(),
+        instances: 2,
+        shards: 4,
+        customers: 12,
+        volume: Volume { events: 0, events_a_second: 200 },
+        menu: Menu::default(),
+        session: Session::Short,
+        is_whole_story: false,
+    }
+}
+
 #[test]
 fn a_calm_run_says_what_simulate_says() {
     let _alone = alone();
@@ -48,6 +73,8 @@ fn a_calm_run_says_what_simulate_says() {
         customers: 20,
         volume: Volume { events: 12_000, events_a_second: 300 },
         menu: Menu::default(),
+        session: Session::Short,
+        is_whole_story: true,
     });
 }
 
@@ -79,5 +106,7 @@ fn whatever_breaks_the_invoices_are_the_same() {
         customers: 30,
         volume: Volume { events, events_a_second },
         menu,
+        session: Session::Short,
+        is_whole_story: true,
     });
 }

@@ -3,16 +3,18 @@
 use super::clock::{Stopwatch, await_that, now_ms, pause, pause_ms};
 use super::crowd::{Crowd, Volume};
 use super::dump::Dump;
+#[cfg(feature = "fail-points")]
+use super::dump::Record;
 use super::faults::{self, Fault, Menu};
 use super::instance::{Instance, Orders};
 use super::pen::Pen;
 use super::random::Random;
 use super::servers::{Server, Servers};
-use super::{replay, story, verdict};
+use super::{numbers, races, replay, story, verdict};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What is to be done.
@@ -25,48 +27,66 @@ pub(super) struct Plan {
     pub(super) customers: usize,
     pub(super) volume: Volume,
     pub(super) menu: Menu,
+    /// How long the group waits for a member that says nothing.
+    pub(super) session: Session,
+    /// Everything that billing knows must have happened in it.
+    pub(super) is_whole_story: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Session {
+    /// As in every installation that says nothing of it.
+    Default,
+    /// The least that brokers allow by default, so that a run has time for more faults.
+    Short,
 }
 
 const PREFIX: &str = "chaos.";
 
 /// The least that brokers allow by default.
-const SESSION: Duration = Duration::from_secs(6);
+const SHORT_SESSION: Duration = Duration::from_secs(6);
 
-/// Longer than the session, with the time that a rebalance takes.
+/// Longer than the short session, with the time that a rebalance takes.
 const FROZEN: Duration = Duration::from_secs(10);
 
 pub(super) struct Run {
-    plan: Plan,
-    servers: Servers,
-    instances: Vec<Instance>,
-    report: Vec<String>,
+    pub(super) plan: Plan,
+    pub(super) servers: Servers,
+    pub(super) orders: Orders,
+    pub(super) instances: Vec<Instance>,
+}
+
+/// Lets the crowd go when the work is done, and at once when it has failed.
+struct SendsHome<'a> {
+    wanted: &'a AtomicU64,
+    events: u64,
+}
+
+impl Drop for SendsHome<'_> {
+    fn drop(&mut self) {
+        self.wanted.store(if std::thread::panicking() { 0 } else { self.events }, Ordering::Relaxed);
+    }
 }
 
 impl Run {
     /// Does all of it, and fails if anything differs from what `simulate` says.
     pub(super) fn prove(plan: Plan) {
-        println!("chaos {}: SEED={} {plan:?}", plan.name, plan.seed);
         let mut run = Run::prepare(plan);
-        let pen = Pen::new(&run.servers.brokers, PREFIX);
-        let mut crowd = Crowd::new(plan.seed, plan.customers);
-        crowd.move_in(&pen);
-        let (sent, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                crowd.carry_on(&pen, plan.volume, &sent);
-                is_over.store(true, Ordering::Relaxed);
-            });
-            run.go_wrong(&is_over);
-        });
-        run.say(format!("{} records of usage sent", sent.load(Ordering::Relaxed)));
+        run.start();
+        run.while_busy(|run| run.go_wrong());
         run.conclude();
     }
 
-    fn prepare(plan: Plan) -> Run {
+    /// Starts the servers, and nothing else.
+    pub(super) fn prepare(plan: Plan) -> Run {
+        println!("chaos {}: SEED={} {plan:?}", plan.name, plan.seed);
         let servers = Servers::start(plan.name);
         let mut more = story::settings_in_environment();
-        more.push(("GRACELINE__KAFKA__PROPERTIES__SESSION_TIMEOUT_MS", SESSION.as_millis().to_string()));
-        more.push(("GRACELINE__KAFKA__PROPERTIES__HEARTBEAT_INTERVAL_MS", "1000".to_owned()));
+        if plan.session == Session::Short {
+            let session_ms = SHORT_SESSION.as_millis().to_string();
+            more.push(("GRACELINE__KAFKA__PROPERTIES__SESSION_TIMEOUT_MS", session_ms));
+            more.push(("GRACELINE__KAFKA__PROPERTIES__HEARTBEAT_INTERVAL_MS", "1000".to_owned()));
+        }
         let orders = Orders {
             brokers: servers.brokers.clone(),
             redis: servers.redis.clone(),
@@ -75,23 +95,72 @@ impl Run {
             dir: servers.dir().to_owned(),
             more,
         };
-        let instances: Vec<Instance> = (0..plan.instances)
-            .map(|number| {
-                let name = format!("processor-{number}");
-                let _ = fs::remove_file(orders.dir.join(format!("{name}.log")));
-                Instance::start(&orders, &name)
-            })
-            .collect();
-        let run = Run { plan, servers, instances, report: Vec::new() };
-        await_that("all shards run", Duration::from_secs(90), || {
-            run.running_shards() == plan.shards as usize
-        });
-        run
+        for number in 0..plan.instances {
+            let _ = fs::remove_file(orders.dir.join(format!("processor-{number}.log")));
+        }
+        Run { plan, servers, orders, instances: Vec::new() }
     }
 
-    fn say(&mut self, line: String) {
-        println!("  {line}");
-        self.report.push(line);
+    /// Starts the instances, and waits until all shards are turned.
+    pub(super) fn start(&mut self) {
+        for number in 0..self.plan.instances {
+            self.instances.push(Instance::start(&self.orders, &format!("processor-{number}")));
+        }
+        self.await_all_shards(Duration::from_secs(90));
+    }
+
+    /// Waits until an instance turns so many shards.
+    #[cfg(feature = "fail-points")]
+    pub(super) fn await_shards_of(&self, instance: usize, count: usize) {
+        let instance = &self.instances[instance];
+        await_that("an instance has its shards", Duration::from_secs(40), || {
+            instance.running_shards().len() >= count
+        });
+    }
+
+    /// Writes the settings that are in force once more.
+    #[cfg(feature = "fail-points")]
+    pub(super) fn write_settings(&self) {
+        let dump = Dump::take(&self.orders.brokers, PREFIX);
+        let is_settings = |record: &&Record| record.key.as_deref() == Some(b"settings/settings");
+        let found =
+            dump.of("billing.catalog").find(is_settings).expect("the first start writes the settings");
+        let value = found.value.as_deref().map(String::from_utf8_lossy);
+        let pen = self.pen();
+        pen.write("billing.catalog", Some("settings/settings"), value.as_deref());
+        pen.flush();
+    }
+
+    /// How many commits each shard has had.
+    #[cfg(feature = "fail-points")]
+    pub(super) fn commits(&self) -> Vec<u64> {
+        let number = |record: &Value| record["commit"].as_u64().expect("a record says its commit");
+        self.shard_records().iter().map(number).collect()
+    }
+
+    pub(super) fn await_all_shards(&self, longest: Duration) -> Duration {
+        await_that("all shards run", longest, || self.running_shards() == self.plan.shards as usize)
+    }
+
+    /// Lets a crowd come and use what it has ordered, while something is done to the run; when that is done, and enough
+    /// is used, it goes home.
+    pub(super) fn while_busy(&mut self, work: impl FnOnce(&mut Run)) {
+        let volume = self.plan.volume;
+        let pen = self.pen();
+        let mut crowd = Crowd::new(self.plan.seed, self.plan.customers);
+        crowd.move_in(&pen);
+        let wanted = AtomicU64::new(u64::MAX);
+        std::thread::scope(|scope| {
+            let using = scope.spawn(|| crowd.carry_on(&pen, volume.events_a_second, &wanted));
+            let sends_home = SendsHome { wanted: &wanted, events: volume.events };
+            work(self);
+            drop(sends_home);
+            println!("  {} records of usage sent", using.join().expect("the crowd can write"));
+        });
+    }
+
+    pub(super) fn pen(&self) -> Pen {
+        Pen::new(&self.orders.brokers, PREFIX)
     }
 
     fn running_shards(&self) -> usize {
@@ -99,6 +168,38 @@ impl Run {
         shards.sort_unstable();
         shards.dedup();
         shards.len()
+    }
+
+    /// How many records the instances that run have read.
+    pub(super) fn read_count(&self) -> u64 {
+        let read = |instance: &Instance| instance.sum("records_total{", "log=\"usage\"");
+        self.instances.iter().map(read).sum()
+    }
+
+    pub(super) fn await_read(&self, count: u64) {
+        await_that("usage is read", Duration::from_secs(60), || self.read_count() >= count);
+    }
+
+    /// Waits until so many shards of an instance stand still and give this reason.
+    pub(super) fn await_reason(&self, instance: &Instance, shards: usize, reason: &str, longest: Duration) {
+        let watch = Stopwatch::start();
+        loop {
+            let reasons = instance.reasons();
+            if reasons.iter().filter(|why| why.contains(reason)).count() == shards {
+                println!("  {:?} until {shards} shards said: {}", watch.passed(), reasons[0]);
+                return;
+            }
+            assert!(watch.passed() < longest, "{shards} shards were to say {reason:?}, they say {reasons:?}");
+            pause_ms(50);
+        }
+    }
+
+    /// How many webhooks have been told of a shard.
+    pub(super) fn webhooks_of(&self, shard: u32) -> usize {
+        Dump::take(&self.orders.brokers, PREFIX)
+            .of("webhooks.")
+            .filter(|record| record.partition == shard)
+            .count()
     }
 
     /// The times of the shards, as far as anybody says.
@@ -121,16 +222,12 @@ impl Run {
 
     // --- Faults -------------------------------------------------------------------------------------------------------
 
-    /// One fault after the other, at odd intervals, until all have been or the crowd has gone home.
-    fn go_wrong(&mut self, is_over: &AtomicBool) {
+    /// One fault after the other, at odd intervals.
+    fn go_wrong(&mut self) {
         let mut random = Random::new(self.plan.seed ^ 0xfa);
         let faults = faults::choose(self.plan.menu, self.plan.instances, &mut random);
         for fault in faults {
             pause_ms(300 + random.below(2500));
-            assert!(
-                !is_over.load(Ordering::Relaxed),
-                "there are records for all faults: send more, or break less"
-            );
             self.commit_fault(fault);
             // Every other time the next one comes before all is well again.
             if random.below(2) == 0 {
@@ -138,12 +235,9 @@ impl Run {
             }
         }
         self.recover("the last fault");
-        while !is_over.load(Ordering::Relaxed) {
-            pause_ms(100);
-        }
     }
 
-    fn commit_fault(&mut self, fault: Fault) {
+    pub(super) fn commit_fault(&mut self, fault: Fault) {
         match fault {
             Fault::Kill { instance, back_after_ms } => {
                 self.instances[instance].kill();
@@ -160,15 +254,15 @@ impl Run {
                 let cut = if bytes_cut_max > 0 { self.servers.cut_tail(bytes_cut_max) } else { 0 };
                 pause_ms(away_ms);
                 self.servers.start_again(Server::Redis);
-                self.say(format!("the store lost {cut} bytes"));
+                println!("  the store lost {cut} bytes");
             }
             Fault::StoreAwayInDrain { instance } => {
                 self.instances[instance].signal("TERM");
                 self.servers.kill(Server::Redis);
                 pause_ms(3000);
                 self.servers.start_again(Server::Redis);
-                let took = self.instances[instance].finish();
-                self.say(format!("drained in {took:?} after the store was back"));
+                let took = self.instances[instance].await_end();
+                println!("  drained in {took:?} after the store was back");
                 self.instances[instance].start_again();
             }
             Fault::BrokerCrash { away_ms } => {
@@ -180,7 +274,7 @@ impl Run {
     }
 
     /// Waits until every shard has come past now, and notes how long that took.
-    fn recover(&mut self, after: &str) {
+    pub(super) fn recover(&self, after: &str) -> Duration {
         let mark_ms = now_ms();
         let watch = Stopwatch::start();
         while !self.have_passed(mark_ms) {
@@ -189,13 +283,15 @@ impl Run {
             }
             pause_ms(50);
         }
-        self.say(format!("{:5.1} s until all shards went on after {after}", watch.passed().as_secs_f32()));
+        let took = watch.passed();
+        println!("  {:5.1} s until all shards went on after {after}", took.as_secs_f32());
+        took
     }
 
     // --- The end ------------------------------------------------------------------------------------------------------
 
-    /// Lets everything come to rest, and judges.
-    fn conclude(&mut self) {
+    /// Lets everything come to rest, and judges; the fates of usage.
+    pub(super) fn conclude(&mut self) -> BTreeMap<String, u64> {
         // Nothing is parked any more by then.
         let until_ms = now_ms() + 20_000;
         let run = &*self;
@@ -212,23 +308,39 @@ impl Run {
         let dump = Dump::take(&self.servers.brokers, PREFIX);
         let records = self.shard_records();
         let mut faults = Vec::new();
-        let run = verdict::published(&dump, &records, until_ms, &mut faults);
+        let mut run = verdict::published(&dump, &records, until_ms, &mut faults);
         let input = replay::input(&dump, &story::settings());
         fs::write(self.servers.dir().join("merged.jsonl"), &input).expect("the merged dump can be kept");
-        let simulated = replay::simulated(&input, until_ms);
+        let mut simulated = replay::simulated(&input, until_ms);
+        let numbers = numbers::check(&dump, &mut faults);
+        numbers::hide(&mut run);
+        numbers::hide(&mut simulated);
         verdict::check_accounts(&dump, &records, &run, &mut faults);
+        let invoices = verdict::last_documents(&run).len();
+        let raced = races::set_aside(&mut run, &mut simulated);
+        if raced > invoices.div_ceil(200) {
+            faults.push(format!(
+                "{raced} of {invoices} invoices were told more or less often than by simulate"
+            ));
+        }
         verdict::compare(&run, &simulated, &mut faults);
-        self.say(format!(
-            "{} invoices, {} webhooks, {} refused, {} sent on, fates {:?}",
-            verdict::last_documents(&run).len(),
+        println!(
+            "  {invoices} invoices, {numbers} of them numbered over all shards, {raced} raced, {} webhooks, {} sent on, \
+             fates {:?}",
             run.webhooks.len(),
-            run.refusals.values().sum::<usize>(),
             dump.of("graceline.forwarded").count(),
             run.fates,
-        ));
+        );
         let mut types: BTreeMap<&str, usize> = BTreeMap::new();
         run.webhooks.values().for_each(|webhook| *types.entry(&webhook.topic).or_default() += 1);
-        self.say(format!("{types:?}"));
+        println!("  {types:?}");
+        let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+        run.refusals.iter().for_each(|([.., reason], count)| *reasons.entry(reason).or_default() += count);
+        println!("  {reasons:?}");
+        if self.plan.is_whole_story {
+            let told = types.keys().chain(reasons.keys()).copied().collect();
+            check_story(&told, &run.fates, numbers, &mut faults);
+        }
         for instance in self.instances.iter() {
             for word in [" ERROR ", "panicked", "stands still"] {
                 if instance.said(word) > 0 {
@@ -237,6 +349,7 @@ impl Run {
             }
         }
         assert!(faults.is_empty(), "SEED={}: {} faults\n{}", self.plan.seed, faults.len(), faults.join("\n"));
+        run.fates
     }
 
     /// What each shard keeps of itself.
@@ -251,5 +364,34 @@ impl Run {
                 serde_json::from_slice(&bytes).expect("a shard's record is JSON")
             })
             .collect()
+    }
+}
+
+/// What must have happened, lest a run prove less than it seems to.
+fn check_story(
+    told: &BTreeSet<&str>,
+    fates: &BTreeMap<String, u64>,
+    numbers: usize,
+    faults: &mut Vec<String>,
+) {
+    const WANTED: [&str; 11] = [
+        "webhooks.invoice.drafted",
+        "webhooks.invoice.finalized",
+        "webhooks.invoice.payment_status_updated",
+        "webhooks.invoice.updated",
+        "webhooks.invoice.voided",
+        "webhooks.usage.late",
+        "id_conflict",
+        "in_future",
+        "malformed",
+        "too_late",
+        "unknown_subscription",
+    ];
+    let missing = WANTED.into_iter().filter(|wanted| !told.contains(wanted));
+    faults.extend(missing.map(|missing| format!("nothing came of it: {missing}")));
+    let never = fates.iter().filter(|(fate, count)| **count == 0 && *fate != "parked");
+    faults.extend(never.map(|(fate, _)| format!("no usage was {fate}")));
+    if numbers == 0 {
+        faults.push("no invoice was numbered over all shards".to_owned());
     }
 }

@@ -55,17 +55,30 @@ impl Servers {
 
     /// Cuts bytes off the end of the store's append-only file, as a loss of power does. The store must be down.
     pub(super) fn cut_tail(&self, bytes_max: u64) -> u64 {
+        let length = self.length();
+        self.cut_to(length - bytes_max.min(length / 2))
+    }
+
+    /// Takes back what was appended to the store's file since it had this length. The store must be down.
+    pub(super) fn cut_to(&self, length: u64) -> u64 {
+        let cut = self.length() - length;
+        let file = fs::File::options().write(true).open(self.last_file()).expect("the file can be cut");
+        file.set_len(length).expect("the file can be cut");
+        cut
+    }
+
+    /// How much the store has appended to its file.
+    pub(super) fn length(&self) -> u64 {
+        fs::metadata(self.last_file()).expect("a file has a length").len()
+    }
+
+    fn last_file(&self) -> PathBuf {
         let entries = fs::read_dir(self.dir.join("redis/appendonlydir")).expect("the store has its files");
         let paths = entries.map(|entry| entry.expect("a folder can be read").path());
-        let last = paths
+        paths
             .filter(|path| path.to_string_lossy().ends_with(".incr.aof"))
             .max_by_key(|path| fs::metadata(path).and_then(|about| about.modified()).ok())
-            .expect("the store appends to a file");
-        let file = fs::File::options().write(true).open(&last).expect("the file can be cut");
-        let length = file.metadata().expect("a file has a length").len();
-        let cut = bytes_max.min(length / 2);
-        file.set_len(length - cut).expect("the file can be cut");
-        cut
+            .expect("the store appends to a file")
     }
 }
 

@@ -46,6 +46,8 @@ pub(super) struct Subscription {
     pub(super) customer: String,
     pub(super) plan: usize,
     pub(super) started_ms: i64,
+    /// It is in the catalog.
+    pub(super) is_known: bool,
 }
 
 impl Subscription {
@@ -73,6 +75,9 @@ pub(super) fn instant(ms: i64) -> String {
     at.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
+/// The entity whose invoices are numbered over all its customers, wherever their shards are turned.
+pub(super) const COUNTS_ALL: &str = "cord";
+
 /// Entities, taxes, metrics and plans.
 pub(super) fn small_kinds() -> Vec<(String, Value)> {
     let records = vec![
@@ -90,6 +95,12 @@ pub(super) fn small_kinds() -> Vec<(String, Value)> {
                 "invoice_grace_period": "PT2S", "document_numbering": "per_customer", "tax_codes": ["vat", "city"],
                 "late_usage_pricing": "next_period",
                 "grace_rules": [{"delay": "PT6S", "when": ["metered_price", "subscription_cycle"]}]}),
+        ),
+        (
+            "billing_entity/cord",
+            json!({"kind": "billing_entity", "code": COUNTS_ALL, "name": "Cord", "currency": "EUR",
+                "invoice_grace_period": "PT1S", "document_prefix": "CRD", "document_numbering": "per_billing_entity",
+                "tax_codes": ["vat"], "late_usage_pricing": "increment"}),
         ),
         metric("calls", "sum_agg", "calls"),
         metric("requests", "count_agg", "requests"),
@@ -180,10 +191,10 @@ fn charge(metric: &str, model: &str, properties: Value) -> Value {
 
 pub(super) fn customer(number: usize, zone: Tz, edition: u64) -> (String, Value) {
     let id = customer_id(number);
-    let entity = ["acme", "brio"][number % 2];
+    let entity = ["acme", "brio", COUNTS_ALL][number % 3];
     let mut value = json!({"kind": "customer", "external_id": id, "name": format!("{id} ({edition})"),
         "billing_entity_code": entity, "currency": "EUR", "timezone": zone.name()});
-    if number.is_multiple_of(5) {
+    if (number as u64 + edition).is_multiple_of(5) {
         value["invoice_grace_period"] = json!("PT5S");
     }
     if number.is_multiple_of(7) {

@@ -21,6 +21,9 @@ pub(super) struct Usage {
 
 const RECENT_MAX: usize = 3000;
 
+/// How the names of those begin who never come.
+const GHOST: &str = "ghost_";
+
 impl Usage {
     pub(super) fn new(seed: u64) -> Usage {
         Usage { random: Random::new(seed), number: 0, recent: Vec::new() }
@@ -59,7 +62,7 @@ impl Usage {
             140..160 => self.stripe(&subscription, &id, now_ms),
             _ => self.plain_at(&subscription, &id, now_ms - 1500..now_ms + 1),
         };
-        let sent = self.misdirect(sent);
+        let sent = self.misdirect(sent, &subscription);
         // Sent again without a time it would be another event where a copy bears its original's.
         if !sent.value.contains("\"timestamp\"") {
             return sent;
@@ -86,11 +89,12 @@ impl Usage {
         self.plain(subscription, Some(id), Some(at_ms))
     }
 
-    /// Some records go to a partition that isn't their customer's.
-    fn misdirect(&mut self, mut sent: Sent) -> Sent {
+    /// Some records go to a partition that isn't their customer's. Without a key they go anywhere, and another time to
+    /// another one: usage that nobody knows yet would be two events then.
+    fn misdirect(&mut self, mut sent: Sent, subscription: &Subscription) -> Sent {
         match self.random.below(1000) {
             0..30 => sent.key = Some(format!("other_{}", self.random.below(50))),
-            30..40 => sent.key = None,
+            30..40 if subscription.is_known && !sent.value.contains(GHOST) => sent.key = None,
             _ => {}
         }
         sent
@@ -131,10 +135,11 @@ impl Usage {
     fn of_nobody(&mut self, id: &str, now_ms: i64) -> Sent {
         let nobody = self.random.below(20);
         let stranger = Subscription {
-            id: format!("ghost_{nobody}"),
-            customer: format!("ghost_{nobody}"),
+            id: format!("{GHOST}{nobody}"),
+            customer: format!("{GHOST}{nobody}"),
             plan: 0,
             started_ms: 0,
+            is_known: false,
         };
         lago(&stranger, Some(id), "requests", Some(now_ms), "")
     }

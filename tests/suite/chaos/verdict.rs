@@ -198,7 +198,9 @@ pub(super) fn check_accounts(dump: &Dump, records: &[Value], run: &Outcome, faul
         for (place, log) in logs.iter().enumerate() {
             let partition = if place == 0 { 0 } else { shard as u32 };
             let end = dump.ends.get(&((*log).to_owned(), partition)).copied().unwrap_or_default();
-            if record["record"]["positions"][place].as_u64() != Some(end) {
+            // The last invoices may still be asking for their numbers when the shards are stopped.
+            let is_awaited = *log != "graceline.numbers";
+            if is_awaited && record["record"]["positions"][place].as_u64() != Some(end) {
                 let position = &record["record"]["positions"][place];
                 faults.push(format!("shard {shard} has read {log} up to {position}, and it ends at {end}"));
             }

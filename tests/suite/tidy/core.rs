@@ -23,7 +23,7 @@ const CRATES: [&str; 10] = [
 ];
 
 /// Parts of the standard library that only compute.
-const STD: [&str; 27] = [
+const STD: [&str; 28] = [
     "any",
     "array",
     "ascii",
@@ -38,6 +38,7 @@ const STD: [&str; 27] = [
     "error",
     "fmt",
     "hash",
+    "hint",
     "iter",
     "marker",
     "mem",

@@ -121,10 +121,12 @@ async fn keys_values_and_headers_come_as_they_were_written() {
     assert_eq!((records[3].value, records[3].headers.is_empty()), (Some(&b"odd"[..]), true));
     assert_eq!((records[4].value, records[4].headers.get("n")), (Some(&b"even"[..]), Some(&b"v"[..])));
     assert!(batch.runs.iter().all(|run| !run.has_producer_time()));
-    let print = in_time("a look", feed.fingerprint(Usage, Offset(0))).await.expect("the broker answers");
-    assert_eq!(print, Some(records[0].fingerprint()));
-    let beyond = in_time("a look", feed.fingerprint(Usage, Offset(5))).await.expect("the broker answers");
-    assert_eq!(beyond, None);
+    let of_usage = |offset| PerLog::from_fn(|log| (log == Usage).then_some(Offset(offset)));
+    let prints = in_time("a look", feed.fingerprints(of_usage(0))).await.expect("the broker answers");
+    assert_eq!(prints[Usage], Some(records[0].fingerprint()));
+    assert_eq!(prints[Commands], None);
+    let beyond = in_time("a look", feed.fingerprints(of_usage(5))).await.expect("the broker answers");
+    assert_eq!(beyond[Usage], None);
 }
 
 #[tokio::test]
