@@ -12,6 +12,13 @@ use std::time::Duration;
 /// How long a record waits for other logs that seem to be at their ends.
 pub const TOGETHER: Duration = Duration::from_millis(5);
 
+/// The same for a log from which something came lately: where records go back and forth, more will come, and on a busy
+/// machine a fetch takes longer than a moment.
+pub const TOGETHER_IF_LIVELY: Duration = Duration::from_millis(30);
+
+/// How long a log is lively after something came.
+pub const LIVELY: Duration = Duration::from_secs(10);
+
 /// How long a log that isn't at its end is waited for after it last moved.
 pub const STALLED: Duration = Duration::from_secs(1);
 
@@ -30,6 +37,8 @@ struct Queue {
     /// It reaches at least so far.
     end: Offset,
     moved_at: Duration,
+    /// When something last came from it.
+    came_at: Option<Duration>,
     /// The latest append time so far. A broker's clock may step back; its log's order doesn't.
     reached_ms: i64,
 }
@@ -61,6 +70,7 @@ impl Merge {
         assert!(run.first().is_some_and(|first| first.offset >= queue.come_to), "a log is read in its order");
         queue.come_to = last.next();
         queue.moved_at = now;
+        queue.came_at = Some(now);
         queue.bytes += run.weight_bytes();
         queue.runs.push_back((run, now));
     }
@@ -145,8 +155,13 @@ impl Merge {
     fn held_until(&self, log: LogName) -> Duration {
         let came = self.logs[log].runs.front().map_or(Duration::ZERO, |(_, came)| *came);
         let others = self.logs.iter().filter(|(other, queue)| *other != log && queue.runs.is_empty());
-        let until =
-            others.map(|(_, q)| if q.come_to < q.end { q.moved_at + STALLED } else { came + TOGETHER });
+        let until = others.map(|(_, queue)| {
+            if queue.come_to < queue.end {
+                return queue.moved_at + STALLED;
+            }
+            let is_lively = queue.came_at.is_some_and(|at| came < at + LIVELY);
+            came + if is_lively { TOGETHER_IF_LIVELY } else { TOGETHER }
+        });
         until.max().unwrap_or(Duration::ZERO)
     }
 }
@@ -216,7 +231,7 @@ mod tests {
 
     fn merge(runs: &[Run]) -> Merge {
         let mut merge = Merge::new(Positions::default(), Positions::default(), Duration::ZERO);
-        runs.iter().for_each(|run| merge.add(run.clone(), NOW - TOGETHER));
+        runs.iter().for_each(|run| merge.add(run.clone(), NOW - TOGETHER_IF_LIVELY));
         merge
     }
 
@@ -255,7 +270,19 @@ mod tests {
         let taken = merge.take(&ALL, NOW);
         assert_eq!((order(&taken), taken.wait_until), (vec![], Some(NOW + TOGETHER)));
         merge.add(run(Commands, 0, &[9]), NOW);
-        assert_eq!(order(&merge.take(&ALL, NOW + TOGETHER)), [(Commands, 0), (Usage, 0)]);
+        assert_eq!(order(&merge.take(&ALL, NOW + TOGETHER_IF_LIVELY)), [(Commands, 0), (Usage, 0)]);
+    }
+
+    #[test]
+    fn a_log_from_which_something_came_lately_is_waited_for_longer() {
+        let mut merge = merge(&[run(Commands, 0, &[1])]);
+        assert_eq!(order(&merge.take(&ALL, NOW)), [(Commands, 0)]);
+        merge.add(run(Usage, 0, &[10]), NOW);
+        assert_eq!(merge.take(&ALL, NOW + TOGETHER).wait_until, Some(NOW + TOGETHER_IF_LIVELY));
+        let later = NOW + LIVELY;
+        assert_eq!(order(&merge.take(&ALL, later)), [(Usage, 0)]);
+        merge.add(run(Usage, 1, &[11]), later);
+        assert_eq!(order(&merge.take(&ALL, later + TOGETHER)), [(Usage, 1)]);
     }
 
     #[test]

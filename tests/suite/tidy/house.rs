@@ -16,8 +16,9 @@ const RULES: &str = "tests/suite/tidy/";
 
 #[test]
 fn nothing_is_left_unfinished() {
-    let files =
-        tree::all().into_iter().filter(|file| !file.path.starts_with(RULES) && file.path != "Cargo.lock");
+    let files = tree::all()
+        .into_iter()
+        .filter(|file| !file.path.starts_with(RULES) && !file.path.ends_with("Cargo.lock"));
     assert_none(
         files.flat_map(|file| unfinished(&file)).collect(),
         "Finish it, or write down the limit and its price in the documentation. A test that can't run belongs behind a \
@@ -37,8 +38,9 @@ fn files_hold_one_idea() {
 
 #[test]
 fn the_project_stands_alone() {
-    let files =
-        tree::all().into_iter().filter(|file| !file.path.starts_with(RULES) && file.path != "Cargo.lock");
+    let files = tree::all()
+        .into_iter()
+        .filter(|file| !file.path.starts_with(RULES) && !file.path.ends_with("Cargo.lock"));
     assert_none(
         files.flat_map(|file| one_machine_only(&file)).collect(),
         "Write paths relative to the project or take them from the environment; name packages, not the hosts that serve \
