@@ -17,7 +17,7 @@ use crate::catalog::settings::Settings;
 use crate::ingest::kafka::KafkaSettings;
 use crate::ingest::kafka::admin::TopicAdmin;
 use crate::ingest::kafka::progress::Progress;
-use crate::persist::health::{self as redis_health, Severity};
+use crate::persist::health::{self as redis_health, Finding, Severity};
 use crate::persist::settings::RedisSettings;
 use crate::publish::kafka::KafkaNotices;
 use crate::publish::{Notice, NoticeLog};
@@ -45,7 +45,20 @@ pub async fn prepare_redis(redis: &RedisSettings, health: &Health) -> Result<(),
         }
         let findings = redis_health::check(redis, new_token()).await;
         looks += 1;
-        let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+        let errors: Vec<&Finding> =
+            findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
+        if let Some(first) = errors.first()
+            && errors.iter().all(|finding| finding.may_pass())
+        {
+            if !std::mem::replace(&mut has_said, true) {
+                warn!("{first}");
+            }
+            health.wait_for(format!("redis {}", first.line));
+            looks = 0;
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        }
+        let errors = errors.len();
         if errors > 0 && looks < LOOKS {
             tokio::time::sleep(PAUSE).await;
             continue;

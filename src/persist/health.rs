@@ -39,6 +39,15 @@ impl fmt::Display for Finding {
     }
 }
 
+impl Finding {
+    /// Whether waiting may help: the server is away, frozen, or busy with its start.
+    pub fn may_pass(&self) -> bool {
+        let says = |words: &[&str]| words.iter().any(|word| self.line.contains(word));
+        says(&["can't be reached", "no answer within", "LOADING", "is still loading"])
+            && !says(&["WRONGPASS", "NOAUTH", "NOPERM"])
+    }
+}
+
 /// Checks every node that may hold shards, and with `probe`, a token nobody has drawn before, the rights we have there.
 pub async fn check(settings: &RedisSettings, probe: Token) -> Vec<Finding> {
     let (store, nodes) = match (RedisStore::new(settings), Nodes::new(settings)) {
@@ -360,6 +369,15 @@ mod tests {
     #[track_caller]
     fn check_info(info: &str, severity: Severity, part: &str) {
         check(&told(info, "", ""), severity, part);
+    }
+
+    #[test]
+    fn what_is_away_may_come_back_and_what_is_wrong_stays_wrong() {
+        let passes = |line: &str| error(line.to_owned()).may_pass();
+        assert!(passes("can't be reached: 127.0.0.1:1: Connection refused: see that it runs"));
+        assert!(passes("does not let us commit: LOADING Redis is loading the dataset in memory"));
+        assert!(!passes("can't be reached: WRONGPASS invalid username-password pair: see that it runs"));
+        assert!(!passes("evicts keys: set maxmemory-policy noeviction"));
     }
 
     #[test]
