@@ -89,12 +89,16 @@ impl Usage {
         self.plain(subscription, Some(id), Some(at_ms))
     }
 
-    /// Some records go to a partition that isn't their customer's. Without a key they go anywhere, and another time to
-    /// another one: usage that nobody knows yet would be two events then.
+    /// Some records go to a partition that isn't their customer's. Not those of a subscription that will be known only
+    /// later: such usage is parked where it came, and what is a repeat of it depends on when it is sent on. Without a key
+    /// they go anywhere, and another time to another one: usage that nobody ever knows would be two events then.
     fn misdirect(&mut self, mut sent: Sent, subscription: &Subscription) -> Sent {
+        let is_ghost = sent.value.contains(GHOST);
         match self.random.below(1000) {
-            0..30 => sent.key = Some(format!("other_{}", self.random.below(50))),
-            30..40 if subscription.is_known && !sent.value.contains(GHOST) => sent.key = None,
+            0..30 if subscription.is_known || is_ghost => {
+                sent.key = Some(format!("other_{}", self.random.below(50)))
+            }
+            30..40 if subscription.is_known && !is_ghost => sent.key = None,
             _ => {}
         }
         sent
