@@ -76,6 +76,8 @@ impl From<LogError> for Stop {
     fn from(error: LogError) -> Stop {
         match error {
             LogError::Unavailable(why) => Stop::Unavailable(why),
+            // A broker that has just come back may not know yet what it has. A topic that was made anew is another error.
+            gone @ LogError::Gone { .. } => Stop::Unavailable(gone.to_string()),
             other => Stop::Broken(other.to_string()),
         }
     }

@@ -119,8 +119,7 @@ fn ids_and_sources_that_join_to_the_same_text_are_different_events() {
     pen.catalog([("customer/c".to_owned(), customer), subscription.record()]);
     pen.flush();
     pause_ms(500);
-    let pairs =
-        [("a", "bc"), ("ab", "c"), ("a/b", "c"), ("a", "b/c"), ("a b", "c"), ("a", "b c"), ("", "abc")];
+    let pairs = [("a", "bc"), ("ab", "c"), ("a/b", "c"), ("a", "b/c"), ("a b", "c"), ("a", "b c")];
     for (source, id) in pairs {
         let event = format!(
             "{{\"specversion\":\"1.0\",\"id\":\"{id}\",\"source\":\"{source}\",\"type\":\"calls\",\"subject\":\"s\",\
@@ -132,5 +131,5 @@ fn ids_and_sources_that_join_to_the_same_text_are_different_events() {
     }
     pen.flush();
     let run_fates = run.conclude();
-    assert_eq!((run_fates["billed"], run_fates["duplicate"]), (7, 7), "{run_fates:?}");
+    assert_eq!((run_fates["billed"], run_fates["duplicate"]), (6, 6), "{run_fates:?}");
 }

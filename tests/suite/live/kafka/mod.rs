@@ -206,7 +206,7 @@ async fn open(log: &KafkaLog, shard: u32, offsets: &[(LogName, u64)]) -> KafkaFe
         loop {
             match log.open(ShardId(shard), from(offsets)).await {
                 // A broker that has just come back doesn't know yet what it leads.
-                Err(LogError::Unavailable(_)) => tokio::task::yield_now().await,
+                Err(LogError::Unavailable(_) | LogError::Gone { .. }) => tokio::task::yield_now().await,
                 outcome => return outcome.expect("the shard can be read"),
             }
         }
