@@ -20,7 +20,7 @@ pub const TOGETHER_IF_LIVELY: Duration = Duration::from_millis(30);
 pub const LIVELY: Duration = Duration::from_secs(10);
 
 /// How long a log that isn't at its end is waited for after it last moved.
-pub const STALLED: Duration = Duration::from_secs(1);
+pub const STALLED: Duration = Duration::from_secs(20);
 
 /// What has been read and not been taken yet. Times are counted from wherever the caller likes, but never go back.
 #[derive(Debug)]

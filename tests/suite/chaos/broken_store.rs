@@ -1,6 +1,6 @@
 //! The store isn't what it was: a shard stops and says why, tells the world nothing wrong, and goes on where it can.
 
-use super::clock::{await_that, pause_ms};
+use super::clock::pause_ms;
 use super::run::{Plan, Run};
 use super::{alone, short};
 use std::time::Duration;

@@ -163,11 +163,6 @@ impl Instance {
         self.shards().iter().filter_map(|shard| Some(shard["why"].as_str()?.to_owned())).collect()
     }
 
-    /// What it waits for before it can have shards.
-    pub(super) fn waits_for(&self) -> String {
-        self.readiness()["waits_for"].as_str().unwrap_or_default().to_owned()
-    }
-
     fn shards(&self) -> Vec<Value> {
         self.readiness()["shards"].as_array().cloned().unwrap_or_default()
     }

@@ -6,7 +6,7 @@ use super::servers::Server;
 use super::{alone, short};
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A run whose first instance stands still with a commit in its hands.
 fn with_zombie(name: &'static str, work: impl FnOnce(&mut Run)) -> Run {
@@ -14,7 +14,7 @@ fn with_zombie(name: &'static str, work: impl FnOnce(&mut Run)) -> Run {
     run.start();
     run.while_busy(|run| {
         run.instances[0].finish();
-        run.instances[0].start_to_fail("K05 60 stop 0");
+        run.instances[0].start_to_fail("K05 20 stop 0");
         await_that("a zombie", PATIENCE, || run.instances[0].is_stopped());
         work(run);
     });
