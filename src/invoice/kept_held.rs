@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::books::Held;
 use super::instant::Instant;
-use super::usage::{UsageEvent, Whose};
+use super::usage::UsageEvent;
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct HeldText {
@@ -78,8 +78,6 @@ impl HeldText {
 impl Held {
     /// The name it is parked under.
     pub fn name(&self) -> &str {
-        match &self.event.whose {
-            Whose::Subscription(name) | Whose::Customer(name) | Whose::Either(name) => name,
-        }
+        self.event.whose_name()
     }
 }

@@ -28,6 +28,15 @@ pub struct UsageEvent<'a> {
     pub content: u64,
 }
 
+impl UsageEvent<'_> {
+    /// The name by which it says whose it is.
+    pub fn whose_name(&self) -> &str {
+        match &self.whose {
+            Whose::Subscription(name) | Whose::Customer(name) | Whose::Either(name) => name,
+        }
+    }
+}
+
 /// How a producer names an event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum EventId<'a> {

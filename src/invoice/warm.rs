@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use super::books::{Books, Named, Roster};
 use super::ids::Ids;
-use super::usage::{UsageEvent, Whose, id_hash};
+use super::usage::{UsageEvent, id_hash};
 
 /// How many events are reached for together: enough to be under way at once, too few to push each other out again.
 pub const TOGETHER: usize = 32;
@@ -33,7 +33,7 @@ impl Books {
         }
         for number in subscriptions() {
             let subscription = self.subscriptions.get(*number);
-            touched += usize::from(subscription.external_id.as_bytes()[0]);
+            touched += subscription.external_id.bytes().next().map_or(0, usize::from);
             touched += subscription.eras.last().map_or(0, |era| era.plan as usize);
             touched += subscription.windows.back().map_or(0, |window| window.ordinal as usize);
         }
@@ -51,13 +51,6 @@ impl UsageEvent<'_> {
     /// What can be reached for before the books have said whose usage it is.
     pub fn coming(&self) -> Option<Coming<'_>> {
         Some((self.whose_name(), id_hash(self.whose_name(), self.id.as_ref()?)))
-    }
-
-    /// The name by which it says whose it is.
-    pub fn whose_name(&self) -> &str {
-        match &self.whose {
-            Whose::Subscription(name) | Whose::Customer(name) | Whose::Either(name) => name,
-        }
     }
 }
 

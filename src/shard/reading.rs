@@ -41,9 +41,6 @@ impl<'a> ReadUsage<'a> {
     }
 
     pub(super) fn coming(&self) -> Option<Coming<'_>> {
-        match (self.event.as_ref().ok()?.whose_name(), self.id_hash) {
-            (name, Some(id_hash)) => Some((name, id_hash)),
-            (_, None) => None,
-        }
+        Some((self.event.as_ref().ok()?.whose_name(), self.id_hash?))
     }
 }
