@@ -14,6 +14,12 @@ use crate::invoice::instant::Instant;
 pub struct CustomerRecord {
     pub external_id: String,
     pub name: Option<String>,
+    pub terms: CustomerTerms,
+}
+
+/// How a customer is billed. Many customers have the same terms.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CustomerTerms {
     /// `None`: the entity that needs no record.
     pub entity: Option<String>,
     pub zone: Option<Tz>,
@@ -40,9 +46,7 @@ impl CustomerRecord {
             _ => None,
         })?;
         let tax_codes = place.codes("tax_codes")?;
-        Ok(CustomerRecord {
-            external_id,
-            name,
+        let terms = CustomerTerms {
             entity,
             zone,
             currency,
@@ -50,7 +54,8 @@ impl CustomerRecord {
             net_payment_term,
             charged_automatically: collection.unwrap_or(false),
             tax_codes,
-        })
+        };
+        Ok(CustomerRecord { external_id, name, terms })
     }
 }
 

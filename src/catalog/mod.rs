@@ -143,8 +143,8 @@ impl Record {
                 plan.charges.iter().map(|charge| Name::new(Kind::Metric, &charge.metric)).collect()
             }
             Record::Customer(customer) => {
-                let mut names = taxes(customer.tax_codes.as_deref().unwrap_or_default());
-                names.extend(customer.entity.as_ref().map(|code| Name::new(Kind::Entity, code)));
+                let mut names = taxes(customer.terms.tax_codes.as_deref().unwrap_or_default());
+                names.extend(customer.terms.entity.as_ref().map(|code| Name::new(Kind::Entity, code)));
                 names
             }
             Record::Subscription(subscription) => vec![

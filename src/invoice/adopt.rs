@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::books::{
-    Books, Customer, Due, Life, Money, PlanChange, PlanState, PriceList, PricedCharge, Sources, Subscription,
+    Asked, Books, Customer, Due, Life, Money, PlanChange, PlanState, PriceList, PricedCharge, Sources,
+    Subscription,
 };
 use super::calendar::Date;
 use super::grace;
 use super::instant::Instant;
 use super::notice::{Notice, Topic};
 use super::period::Anchor;
+use super::rare::Rare;
 use super::waiting::WaitingRecord;
-use crate::catalog::customer::{BillingTime, CustomerRecord, SubscriptionRecord};
+use crate::catalog::customer::{BillingTime, CustomerRecord, CustomerTerms, SubscriptionRecord};
 use crate::catalog::entity::Entity;
 use crate::catalog::fault::Fault;
 use crate::catalog::metric::Metric;
@@ -101,13 +103,13 @@ impl Books {
             Kind::Customer => {
                 let customer = self.customers.find(&name.code).map(|number| self.customers.get(number));
                 let in_force = customer.filter(|customer| !customer.is_removed);
-                in_force.map(|customer| Record::Customer((*customer.record).clone()))
+                in_force.map(|customer| Record::Customer(customer.record()))
             }
             Kind::Subscription => {
                 let subscription =
                     self.subscriptions.find(&name.code).map(|number| self.subscriptions.get(number));
                 let in_force = subscription.filter(|subscription| !subscription.is_removed);
-                in_force.map(|subscription| Record::Subscription((*subscription.record).clone()))
+                in_force.map(|subscription| Record::Subscription(self.record_of(subscription)))
             }
             _ => None,
         };
@@ -132,12 +134,12 @@ impl Books {
             }
             Record::Customer(record) => self.customers.find(&record.external_id).is_some_and(|number| {
                 let customer = self.customers.get(number);
-                !customer.is_removed && *customer.record == *record
+                !customer.is_removed && customer.record() == *record
             }),
             Record::Subscription(record) => {
                 self.subscriptions.find(&record.external_id).is_some_and(|number| {
                     let subscription = self.subscriptions.get(number);
-                    !subscription.is_removed && *subscription.record == *record
+                    !subscription.is_removed && self.record_of(subscription) == *record
                 })
             }
             Record::Removed(_) => false,
@@ -174,7 +176,7 @@ impl Books {
         let customer = self.customers.find(&record.customer).expect("a subscription's customer is there");
         let plan = self.plans.find(&record.plan).expect("a subscription's plan is there");
         check_together(
-            &self.customers.get(customer).record,
+            &self.customers.get(customer).terms,
             &self.prices_of(plan).plan,
             "/plan_code",
             "/plan_code",
@@ -210,12 +212,14 @@ impl Books {
         let running = customer.subscriptions.iter().map(|number| self.subscriptions.get(*number));
         let plans: Vec<u32> = running
             .filter(|subscription| !subscription.has_ended(self.now))
-            .flat_map(|subscription| [Some(subscription.plan), subscription.change.map(|change| change.plan)])
+            .flat_map(|subscription| {
+                [Some(subscription.plan), subscription.change.as_ref().map(|change| change.plan)]
+            })
             .flatten()
             .collect();
         for check in [check_currency, check_grace] {
             for plan in &plans {
-                check(record, &self.prices_of(*plan).plan)
+                check(&record.terms, &self.prices_of(*plan).plan)
                     .map_err(|(reason, member)| Fault::new(reason, member))?;
             }
         }
@@ -443,24 +447,27 @@ impl Books {
     }
 
     fn adopt_customer(&mut self, record: CustomerRecord) {
-        let code = record.entity.as_deref().unwrap_or(Entity::DEFAULT);
+        let code = record.terms.entity.as_deref().unwrap_or(Entity::DEFAULT);
         let entity = self.entities.find(code).expect("a customer's entity is there");
-        match self.customers.find(&record.external_id) {
+        let CustomerRecord { external_id, name, terms } = record;
+        let (name, terms) = (name.map(String::into_boxed_str), self.terms.share(terms));
+        match self.customers.find(&external_id) {
             Some(number) => {
                 let customer = self.customers.get_mut(number);
                 customer.entity = entity;
                 customer.is_removed = false;
-                *customer.record = record;
+                (customer.name, customer.terms) = (name, terms);
             }
             None => {
                 self.customers.add(Customer {
-                    external_id: record.external_id.as_str().into(),
-                    record: Box::new(record),
+                    external_id: external_id.into(),
+                    name,
+                    terms,
                     entity,
                     is_removed: false,
                     subscriptions: Vec::new(),
                     money: None,
-                    numbers: Vec::new(),
+                    numbers: Rare::default(),
                 });
             }
         }
@@ -482,13 +489,14 @@ impl Books {
             date: Date::of(started_at, self.zone_of(customer)),
             billing_time: record.billing_time.unwrap_or(BillingTime::Calendar),
         };
-        let (external_id, customer_id) = (record.external_id.clone(), record.customer.clone());
+        let asked = Asked::of(&record, plan);
+        let (external_id, customer_id) = (record.external_id, record.customer);
         let number = self.subscriptions.add(Subscription {
             external_id: external_id.as_str().into(),
             customer,
             ends_at: record.ended_at,
             is_removed: false,
-            record: Box::new(record),
+            asked,
             anchor,
             life: Life::NotBegun,
             plan,
@@ -498,7 +506,7 @@ impl Books {
             next_ordinal: 0,
             unbillable_reports: 0,
             eras: Vec::new(),
-            ahead: Vec::new(),
+            ahead: Rare::default(),
         });
         self.customers.get_mut(customer).subscriptions.push(number);
         // Periods are opened first, then parked usage finds them, and only then is anything announced (R38).
@@ -515,8 +523,8 @@ impl Books {
         let subscription = self.subscriptions.get_mut(number);
         subscription.ends_at = record.ended_at.map(|end| end.max(now));
         let at = record.effective_at.unwrap_or(now).max(now);
-        *subscription.record = record;
-        subscription.change = (plan != subscription.plan).then_some(PlanChange { at, plan });
+        subscription.asked = Asked::of(&record, plan);
+        subscription.change = (plan != subscription.plan).then(|| Box::new(PlanChange { at, plan }));
         if subscription.life == Life::NotBegun {
             // Before the beginning there is no period to cut: a change by then is the plan to begin with.
             if let Some(change) =
@@ -540,7 +548,7 @@ impl Books {
         if subscription.ends_at.is_none_or(|end| end > subscription.anchor.started_at) {
             return;
         }
-        for held in std::mem::take(&mut subscription.ahead) {
+        for held in subscription.ahead.take() {
             self.refuse_ahead(held);
         }
     }
@@ -611,7 +619,7 @@ impl Books {
         let (customer, external_id) = (subscription.customer, subscription.external_id.clone());
         subscription.anchor.started_at = Instant::MAX;
         subscription.ends_at = Some(Instant::MIN);
-        let ahead = std::mem::take(&mut subscription.ahead);
+        let ahead = subscription.ahead.take();
         self.subscriptions.forget_name(&external_id);
         self.customers.get_mut(customer).subscriptions.retain(|other| *other != number);
         for held in ahead {
@@ -631,7 +639,7 @@ fn immutable(pointer: Option<String>) -> Result<(), Fault> {
 type Misfit = (&'static str, &'static str);
 
 /// A currency that both sides give has to be the same.
-fn check_currency(customer: &CustomerRecord, plan: &Plan) -> Result<(), Misfit> {
+fn check_currency(customer: &CustomerTerms, plan: &Plan) -> Result<(), Misfit> {
     match (customer.currency, plan.currency) {
         (Some(own), Some(other)) if own != other => Err(("currency_mismatch", "/currency")),
         _ => Ok(()),
@@ -639,7 +647,7 @@ fn check_currency(customer: &CustomerRecord, plan: &Plan) -> Result<(), Misfit> 
 }
 
 /// A customer's own grace has to be shorter than the plan's period.
-fn check_grace(customer: &CustomerRecord, plan: &Plan) -> Result<(), Misfit> {
+fn check_grace(customer: &CustomerTerms, plan: &Plan) -> Result<(), Misfit> {
     match customer.grace {
         Some(grace) if !plan.interval.fits(grace) => {
             Err(("grace_not_shorter_than_period", "/invoice_grace_period"))
@@ -648,7 +656,7 @@ fn check_grace(customer: &CustomerRecord, plan: &Plan) -> Result<(), Misfit> {
     }
 }
 
-fn check_together(customer: &CustomerRecord, plan: &Plan, currency: &str, grace: &str) -> Result<(), Fault> {
+fn check_together(customer: &CustomerTerms, plan: &Plan, currency: &str, grace: &str) -> Result<(), Fault> {
     check_currency(customer, plan).map_err(|(reason, _)| Fault::new(reason, currency))?;
     check_grace(customer, plan).map_err(|(reason, _)| Fault::new(reason, grace))
 }

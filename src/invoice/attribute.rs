@@ -13,6 +13,7 @@ use super::held::hold;
 use super::ids::{HeldId, IdState, LateAs};
 use super::instant::Instant;
 use super::notice::{Notice, Topic};
+use super::rare::Rare;
 use super::usage::{EventId, UsageEvent, Value, Whose, id_hash};
 use crate::catalog::entity::LatePricing;
 use crate::catalog::metric::{Aggregation, Metric};
@@ -230,7 +231,7 @@ impl Books {
     /// Whether a subscription has the plan, or will have it.
     fn is_used(&self, plan: u32) -> bool {
         self.subscriptions.iter().any(|subscription| {
-            let will_have = subscription.change.is_some_and(|change| change.plan == plan);
+            let will_have = subscription.change.as_ref().is_some_and(|change| change.plan == plan);
             will_have || (subscription.plan == plan && !subscription.has_ended(self.now))
         })
     }
@@ -360,7 +361,7 @@ impl Books {
                 .push(hold());
         } else if !window.fresh.is_empty() {
             self.subscriptions.get_mut(number).window_mut(ordinal).expect("the window is there").fresh =
-                Vec::new();
+                Rare::default();
         }
     }
 

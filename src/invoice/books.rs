@@ -19,11 +19,13 @@ use super::marked::Marked;
 use super::notice::{Event, Notice};
 use super::period::{Anchor, End, Period, Share};
 use super::quantity::Quantity;
+use super::rare::Rare;
 pub use super::shelf::{Kept, Named, Roster, Shelf};
+use super::terms::SharedTerms;
 use super::usage::{Malformed, UsageEvent};
 use super::waiting::Waiting;
 use crate::catalog::currency::Currency;
-use crate::catalog::customer::{CustomerRecord, SubscriptionRecord};
+use crate::catalog::customer::{BillingTime, CustomerTerms};
 use crate::catalog::entity::{Entity, Tax};
 use crate::catalog::metric::Metric;
 use crate::catalog::plan::Plan;
@@ -97,6 +99,7 @@ pub struct Books {
     pub(super) counts_for: Box<dyn Fn(&str) -> bool + Send>,
     pub(super) number_requests: Vec<NumberRequest>,
     pub(super) waiting: Waiting,
+    pub(super) terms: SharedTerms,
     pub(super) customers: Roster<Customer>,
     pub(super) subscriptions: Roster<Subscription>,
     pub(super) bills: Marked<Bill>,
@@ -175,13 +178,14 @@ pub struct PricedCharge {
 
 pub struct Customer {
     pub external_id: Box<str>,
-    pub record: Box<CustomerRecord>,
+    pub name: Option<Box<str>>,
+    pub terms: Arc<CustomerTerms>,
     pub entity: u32,
     pub is_removed: bool,
     pub subscriptions: Vec<u32>,
     pub money: Option<Box<Money>>,
     /// Finalized invoices counted, for each entity that this customer has belonged to.
-    pub numbers: Vec<(u32, u64)>,
+    pub numbers: Rare<(u32, u64)>,
 }
 
 impl Named for Customer {
@@ -217,7 +221,7 @@ pub enum CouponValue {
 pub struct Subscription {
     pub external_id: Box<str>,
     pub customer: u32,
-    pub record: Box<SubscriptionRecord>,
+    pub asked: Asked,
     pub anchor: Anchor,
     pub life: Life,
     pub ends_at: Option<Instant>,
@@ -225,7 +229,7 @@ pub struct Subscription {
     pub is_removed: bool,
     /// The plan of the last window, or before the beginning the plan to begin with.
     pub plan: u32,
-    pub change: Option<PlanChange>,
+    pub change: Option<Box<PlanChange>>,
     /// The invoice that opens it is still to be made.
     pub wants_opening: bool,
     pub windows: VecDeque<Window>,
@@ -235,7 +239,18 @@ pub struct Subscription {
     /// Where stretches of periods begin that follow one rule.
     pub eras: Vec<Era>,
     /// Usage from beyond the last window: it goes to the window that will hold it.
-    pub ahead: Vec<Held>,
+    pub ahead: Rare<Held>,
+}
+
+/// What a subscription's record asks for, as far as nothing else says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub plan: u32,
+    pub billing_time: Option<BillingTime>,
+    /// It says when the subscription starts, not its arrival.
+    pub says_start: bool,
+    /// When it is to end, and when its plan is to take effect.
+    pub dates: Option<Box<(Option<Instant>, Option<Instant>)>>,
 }
 
 impl Named for Subscription {
@@ -276,17 +291,31 @@ pub struct Window {
     pub plan: u32,
     pub usage: Buckets,
     pub bill: Option<u32>,
-    pub advance: Advance,
+    pub prepaid: Prepaid,
+    /// How the period was planned when it started, where it came otherwise (R73).
+    pub planned: Option<Box<(Instant, End)>>,
     /// Late usage that this window's invoice carries, period by period.
-    pub carries: Vec<Carried>,
+    pub carries: Rare<Carried>,
     pub sealed: Option<Box<Sealing>>,
     /// Usage at the period's first instant, as long as the clock stands there: a plan may still change under it.
-    pub fresh: Vec<Held>,
+    pub fresh: Rare<Held>,
 }
 
 impl Window {
     pub fn is_sealed(&self) -> bool {
         self.sealed.is_some()
+    }
+
+    /// How the period was planned when it started: where it was to end, and why there.
+    pub fn planned(&self) -> (Instant, End) {
+        self.planned.as_deref().copied().unwrap_or((self.to, self.end))
+    }
+
+    /// Lets the period end elsewhere than was planned.
+    pub fn end_at(&mut self, to: Instant, end: End) {
+        let planned = self.planned();
+        (self.to, self.end) = (to, end);
+        self.planned = (planned != (to, end)).then(|| Box::new(planned));
     }
 
     pub fn contains(&self, at: Instant) -> bool {
@@ -301,23 +330,15 @@ impl Window {
     }
 }
 
-/// How a period was planned when it started, and whether its base fee was billed then (R73).
-#[derive(Clone, Copy, Debug)]
-pub struct Advance {
-    pub to: Instant,
-    pub end: End,
-    pub prepaid: Prepaid,
-}
-
 /// What is paid of a period's base fee before its own invoice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Prepaid {
     /// Nothing: the plan wasn't paid in advance when it could have been.
     Nothing,
     /// As the draft that was made when the period started says, if the plan is paid in advance.
     OnDraft,
     /// These cents, on an invoice that is sealed, or that somebody else made.
-    Cents(i128),
+    Cents(Box<i128>),
 }
 
 /// What is kept of a finalized period as long as late usage of it could come.
@@ -409,7 +430,7 @@ pub struct Draft {
     pub announced: u64,
     pub edits: BTreeMap<super::aggregate::LineKey, Edit>,
     /// The figures that stay as they are until somebody asks for new ones.
-    pub frozen: Option<Figures>,
+    pub frozen: Option<Box<Figures>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -482,6 +503,7 @@ impl Books {
             counts_for: Box::new(|_| true),
             number_requests: Vec::new(),
             waiting: Waiting::default(),
+            terms: SharedTerms::default(),
             customers: Roster::default(),
             subscriptions: Roster::default(),
             bills: Marked::default(),
@@ -599,7 +621,7 @@ impl Books {
     pub(super) fn zone_of(&self, customer: u32) -> Tz {
         let customer = self.customers.get(customer);
         let entity = &self.entities.get(customer.entity).thing;
-        customer.record.zone.or(entity.zone).unwrap_or(Tz::UTC)
+        customer.terms.zone.or(entity.zone).unwrap_or(Tz::UTC)
     }
 
     pub(super) fn entity_of(&self, customer: u32) -> &Arc<Entity> {
@@ -612,7 +634,7 @@ impl Books {
 
     /// R85: the plan's, else the customer's, else the entity's.
     pub(super) fn currency_of(&self, customer: u32, plan: Option<&Plan>) -> Option<Currency> {
-        let own = plan.and_then(|plan| plan.currency).or(self.customers.get(customer).record.currency);
+        let own = plan.and_then(|plan| plan.currency).or(self.customers.get(customer).terms.currency);
         own.or(self.entity_of(customer).currency)
     }
 

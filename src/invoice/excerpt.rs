@@ -122,11 +122,13 @@ impl Books {
             let number: u32 = number.parse().map_err(|_| unreadable(&key, "its key has no number"))?;
             match kind {
                 "customer" => {
-                    books.customers.add(parse::<CustomerText>(&key, &bytes)?.read(&key)?);
+                    let customer = parse::<CustomerText>(&key, &bytes)?.read(&key, &mut books.terms)?;
+                    books.customers.add(customer);
                 }
                 "subscription" => {
                     let text = parse::<SubscriptionText>(&key, &bytes)?;
-                    let mut subscription = text.read(&key, books.price_lists())?;
+                    let mut subscription =
+                        text.read(&key, books.price_lists(), |code| books.plans.find(code))?;
                     subscription.customer = 0;
                     for window in &mut subscription.windows {
                         window.bill = window.bill.and_then(|bill| bills.get(&bill).copied());
@@ -221,7 +223,7 @@ impl Books {
                     Instant::MAX => grace::finalizes_at(self, bill),
                     known => known,
                 };
-                let figures = draft.frozen.clone().unwrap_or_else(|| self.live_figures(bill));
+                let figures = draft.frozen.as_deref().cloned().unwrap_or_else(|| self.live_figures(bill));
                 Standing {
                     status: "draft",
                     version: bill.version,

@@ -145,7 +145,7 @@ impl Books {
 
     fn about_dates(&self, bill: &Bill, document: &Document) -> Option<String> {
         let due = document.payment_due_date?;
-        let (customer, entity) = (&self.customers.get(bill.customer).record, self.entity_of(bill.customer));
+        let (customer, entity) = (&self.customers.get(bill.customer).terms, self.entity_of(bill.customer));
         let term = document.net_payment_term;
         let whose = match (&bill.stage, customer.net_payment_term, entity.net_payment_term) {
             (Stage::Sealed(_), ..) => "in force when it was finalized".to_owned(),
@@ -324,7 +324,7 @@ impl Books {
     }
 
     fn about_taxes(&self, bill: &Bill) -> String {
-        let (customer, entity) = (&self.customers.get(bill.customer).record, self.entity_of(bill.customer));
+        let (customer, entity) = (&self.customers.get(bill.customer).terms, self.entity_of(bill.customer));
         let whose = if customer.tax_codes.is_some() { "the customer's" } else { "the entity's" };
         let codes = customer.tax_codes.as_ref().unwrap_or(&entity.tax_codes);
         let rates = codes.iter().filter_map(|code| {

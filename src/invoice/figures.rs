@@ -334,7 +334,7 @@ impl Books {
     /// The sum of the customer's tax rates, in percent.
     fn tax_rate(&self, customer: u32) -> Exact {
         let entity = self.entity_of(customer);
-        let codes = self.customers.get(customer).record.tax_codes.as_ref().unwrap_or(&entity.tax_codes);
+        let codes = self.customers.get(customer).terms.tax_codes.as_ref().unwrap_or(&entity.tax_codes);
         let rates = codes
             .iter()
             .filter_map(|code| self.taxes.find(code))
@@ -405,7 +405,7 @@ impl Books {
         let Some(prepaid) = self.prepaid_cents(customer, window) else {
             return (subscription_fee(plan, &used, period), used.cents);
         };
-        let is_as_planned = (window.advance.to, window.advance.end) == (window.to, window.end);
+        let is_as_planned = window.planned.is_none();
         if plan.amount_cents == 0 || (plan.pay_in_advance && is_as_planned) {
             return (None, prepaid);
         }
@@ -415,19 +415,20 @@ impl Books {
     /// The fee of a window that is billed before it runs, on the draft that was made when it started.
     fn advance_fee(&self, customer: u32, window: &Window) -> Option<Fee> {
         let plan = &self.prices_of(window.plan).plan;
-        if !plan.pay_in_advance || window.advance.prepaid != Prepaid::OnDraft {
+        if !plan.pay_in_advance || window.prepaid != Prepaid::OnDraft {
             return None;
         }
         let exponent = self.exponent_of(customer, plan);
-        let share = window.period.share(plan.interval, window.advance.end, self.zone_of(customer));
-        subscription_fee(plan, &base_fee(plan, share, exponent), (window.period.from, window.advance.to))
+        let (to, end) = window.planned();
+        let share = window.period.share(plan.interval, end, self.zone_of(customer));
+        subscription_fee(plan, &base_fee(plan, share, exponent), (window.period.from, to))
     }
 
     /// What is paid of a window's base fee before its own invoice; `None` if it was never to be paid in advance.
     pub(super) fn prepaid_cents(&self, customer: u32, window: &Window) -> Option<i128> {
-        match window.advance.prepaid {
+        match &window.prepaid {
             Prepaid::Nothing => None,
-            Prepaid::Cents(cents) => Some(cents),
+            Prepaid::Cents(cents) => Some(**cents),
             Prepaid::OnDraft => self
                 .prices_of(window.plan)
                 .plan
@@ -444,7 +445,7 @@ impl Books {
         let window = self.window_of(bill);
         let plan = window.map(|(_, window)| &self.prices_of(window.plan).plan);
         let issuing_date = super::calendar::Date::of(finalizes_at, zone);
-        let term = customer.record.net_payment_term.or(entity.net_payment_term);
+        let term = customer.terms.net_payment_term.or(entity.net_payment_term);
         let term = term.unwrap_or(self.settings.default_net_payment_term);
         Document {
             id: bill.id,
@@ -459,7 +460,7 @@ impl Books {
             reason: bill.reason(),
             entity: entity.code.clone(),
             customer: customer.external_id.to_string(),
-            customer_name: customer.record.name.clone(),
+            customer_name: customer.name.as_deref().map(str::to_owned),
             zone,
             subscription: window.map(|(subscription, _)| subscription.external_id.to_string()),
             plan: plan.map(|plan| plan.code.clone()),
@@ -563,7 +564,7 @@ impl Bill {
     /// The period on the invoice's face: an opening invoice names the one it bills in advance.
     fn shown_period(&self, window: &Window) -> (Instant, Instant) {
         let to = match self.kind {
-            BillKind::Opening { .. } => window.advance.to,
+            BillKind::Opening { .. } => window.planned().0,
             _ => window.to,
         };
         (window.period.from, to)

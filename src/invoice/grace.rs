@@ -50,7 +50,7 @@ fn counted_from(books: &Books, bill: &Bill) -> Option<Instant> {
 }
 
 fn effective(books: &Books, bill: &Bill, plan: &Plan) -> (Duration, Source) {
-    let customer = &books.customers.get(bill.customer).record;
+    let customer = &books.customers.get(bill.customer).terms;
     let is_opening = matches!(bill.kind, BillKind::Opening { .. });
     if is_opening && customer.charged_automatically {
         return (Duration::ZERO, Source::ChargedAtOnce);

@@ -206,8 +206,9 @@ impl Books {
         }
         self.customers.entries.take_used();
         for number in self.subscriptions.entries.take_changed() {
-            changes
-                .put(format!("subscription:{number}"), &SubscriptionText::of(self.subscriptions.get(number)));
+            let subscription = self.subscriptions.get(number);
+            let text = SubscriptionText::of(subscription, &self.record_of(subscription));
+            changes.put(format!("subscription:{number}"), &text);
         }
         for number in self.subscriptions.entries.take_used() {
             changes.put(format!("usage:{number}"), &UsageText::of(self.subscriptions.get(number)));
@@ -495,13 +496,13 @@ impl Books {
             "plan" => self.open_plan(key, bytes),
             "prices" => self.open_prices(key, bytes, number as u32),
             "customer" => {
-                let customer = parse::<CustomerText>(key, bytes)?.read(key)?;
+                let customer = parse::<CustomerText>(key, bytes)?.read(key, &mut self.terms)?;
                 self.customers.add(customer);
                 Ok(())
             }
             "subscription" => {
-                let subscription =
-                    parse::<SubscriptionText>(key, bytes)?.read(key, &self.keeping.price_lists)?;
+                let text = parse::<SubscriptionText>(key, bytes)?;
+                let subscription = text.read(key, &self.keeping.price_lists, |code| self.plans.find(code))?;
                 let is_gone = subscription.anchor.started_at == Instant::MAX
                     && subscription.ends_at == Some(Instant::MIN);
                 let (customer, name) = (subscription.customer, subscription.external_id.clone());

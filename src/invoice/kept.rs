@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::aggregate::{Bucket, Buckets, Extra, FreeUse, Group, LineKey, Total, Weighed};
 use super::books::{
-    Advance, Carried, Coupon, CouponValue, Customer, Era, Kept, Life, MetricUse, Money, PlanChange, Prepaid,
+    Asked, Carried, Coupon, CouponValue, Customer, Era, Kept, Life, MetricUse, Money, PlanChange, Prepaid,
     PriceList, Sealing, Subscription, Unbillable, UnbillableKey, Window,
 };
 use super::calendar::Date;
@@ -23,6 +23,7 @@ use super::keep::Unreadable;
 use super::kept_held::HeldText;
 use super::period::{Anchor, End, Period, Share};
 use super::quantity::Quantity;
+use super::terms::SharedTerms;
 use super::waiting::WaitingRecord;
 use crate::catalog::customer::{BillingTime, CustomerRecord, SubscriptionRecord};
 use crate::catalog::{Kind, Record};
@@ -173,26 +174,27 @@ struct CouponText {
 impl CustomerText {
     pub(super) fn of(customer: &Customer) -> CustomerText {
         CustomerText {
-            record: raw(customer_record(&customer.record)),
+            record: raw(customer_record(&customer.record())),
             entity: customer.entity,
             removed: customer.is_removed,
             money: customer.money.as_deref().map(MoneyText::of),
-            numbers: customer.numbers.clone(),
+            numbers: customer.numbers.to_vec(),
         }
     }
 
-    pub(super) fn read(self, key: &str) -> Result<Customer, Unreadable> {
+    pub(super) fn read(self, key: &str, terms: &mut SharedTerms) -> Result<Customer, Unreadable> {
         let Ok(Record::Customer(record)) = Record::read(None, Some(self.record.get().as_bytes())) else {
             return Err(Unreadable(format!("document {key} holds no customer")));
         };
         Ok(Customer {
-            external_id: record.external_id.as_str().into(),
-            record: Box::new(record),
+            external_id: record.external_id.into(),
+            name: record.name.map(String::into_boxed_str),
+            terms: terms.share(record.terms),
             entity: self.entity,
             is_removed: self.removed,
             subscriptions: Vec::new(),
             money: self.money.map(|money| Box::new(money.read())),
-            numbers: self.numbers,
+            numbers: self.numbers.into(),
         })
     }
 }
@@ -253,14 +255,15 @@ fn customer_record(record: &CustomerRecord) -> Vec<u8> {
             object.text(name, &value);
         }
     };
+    let terms = &record.terms;
     text("name", record.name.clone());
-    text("billing_entity_code", record.entity.clone());
-    text("timezone", record.zone.map(|zone| zone.name().to_owned()));
-    text("currency", record.currency.map(|currency| currency.to_string()));
-    text("invoice_grace_period", record.grace.map(|grace| grace.to_string()));
-    text("net_payment_term", record.net_payment_term.map(|term| format!("P{term}D")));
-    text("collection_method", record.charged_automatically.then(|| "charge_automatically".to_owned()));
-    if let Some(codes) = &record.tax_codes {
+    text("billing_entity_code", terms.entity.clone());
+    text("timezone", terms.zone.map(|zone| zone.name().to_owned()));
+    text("currency", terms.currency.map(|currency| currency.to_string()));
+    text("invoice_grace_period", terms.grace.map(|grace| grace.to_string()));
+    text("net_payment_term", terms.net_payment_term.map(|term| format!("P{term}D")));
+    text("collection_method", terms.charged_automatically.then(|| "charge_automatically".to_owned()));
+    if let Some(codes) = &terms.tax_codes {
         let out = object.member("tax_codes");
         serde_json::to_writer(out, codes).expect("codes are plain data");
     }
@@ -359,17 +362,17 @@ fn read_end(text: EndText) -> End {
 /// What is paid in advance: nothing, whatever the draft says, or so many cents.
 type PrepaidText = (u8, i128);
 
-fn prepaid_text(prepaid: Prepaid) -> PrepaidText {
+fn prepaid_text(prepaid: &Prepaid) -> PrepaidText {
     match prepaid {
         Prepaid::Nothing => (0, 0),
         Prepaid::OnDraft => (1, 0),
-        Prepaid::Cents(cents) => (2, cents),
+        Prepaid::Cents(cents) => (2, **cents),
     }
 }
 
 fn read_prepaid(text: PrepaidText) -> Prepaid {
     match text {
-        (2, cents) => Prepaid::Cents(cents),
+        (2, cents) => Prepaid::Cents(Box::new(cents)),
         (1, _) => Prepaid::OnDraft,
         _ => Prepaid::Nothing,
     }
@@ -409,9 +412,9 @@ impl CarriedText {
 }
 
 impl SubscriptionText {
-    pub(super) fn of(subscription: &Subscription) -> SubscriptionText {
+    pub(super) fn of(subscription: &Subscription, record: &SubscriptionRecord) -> SubscriptionText {
         SubscriptionText {
-            record: raw(subscription_record(&subscription.record)),
+            record: raw(subscription_record(record)),
             customer: subscription.customer,
             started_at: subscription.anchor.started_at,
             start_date: subscription.anchor.date.0,
@@ -424,7 +427,7 @@ impl SubscriptionText {
             ends_at: subscription.ends_at,
             removed: subscription.is_removed,
             plan: subscription.plan,
-            change: subscription.change.map(|change| (change.at, change.plan)),
+            change: subscription.change.as_ref().map(|change| (change.at, change.plan)),
             wants_opening: subscription.wants_opening,
             next: subscription.next_ordinal,
             reports: subscription.unbillable_reports,
@@ -442,10 +445,13 @@ impl SubscriptionText {
         self,
         key: &str,
         prices: &BTreeMap<u32, Arc<PriceList>>,
+        plan_of: impl Fn(&str) -> Option<u32>,
     ) -> Result<Subscription, Unreadable> {
         let Ok(Record::Subscription(record)) = Record::read(None, Some(self.record.get().as_bytes())) else {
             return Err(Unreadable(format!("document {key} holds no subscription")));
         };
+        let plan = plan_of(&record.plan)
+            .ok_or_else(|| Unreadable(format!("document {key} names the unknown plan {}", record.plan)))?;
         let billing_time = if self.anniversary { BillingTime::Anniversary } else { BillingTime::Calendar };
         let mut eras = Vec::with_capacity(self.eras.len());
         for (first, plan, zone) in self.eras {
@@ -457,9 +463,9 @@ impl SubscriptionText {
         let windows: Result<VecDeque<Window>, Unreadable> =
             self.windows.into_iter().map(|window| window.read(key, prices)).collect();
         Ok(Subscription {
-            external_id: record.external_id.as_str().into(),
+            asked: Asked::of(&record, plan),
+            external_id: record.external_id.into(),
             customer: self.customer,
-            record: Box::new(record),
             anchor: Anchor { started_at: self.started_at, date: Date(self.start_date), billing_time },
             life: match self.life {
                 0 => Life::NotBegun,
@@ -469,7 +475,7 @@ impl SubscriptionText {
             ends_at: self.ends_at,
             is_removed: self.removed,
             plan: self.plan,
-            change: self.change.map(|(at, plan)| PlanChange { at, plan }),
+            change: self.change.map(|(at, plan)| Box::new(PlanChange { at, plan })),
             wants_opening: self.wants_opening,
             windows: windows?,
             next_ordinal: self.next,
@@ -489,7 +495,7 @@ impl WindowText {
             end: end_text(window.end),
             plan: window.plan,
             bill: window.bill,
-            advance: (window.advance.to, end_text(window.advance.end), prepaid_text(window.advance.prepaid)),
+            advance: (window.planned().0, end_text(window.planned().1), prepaid_text(&window.prepaid)),
             carries: window.carries.iter().map(CarriedText::of).collect(),
             sealed: window.sealed.as_deref().map(SealingText::of),
             fresh: window.fresh.iter().map(HeldText::of).collect(),
@@ -507,19 +513,18 @@ impl WindowText {
                 Some(Box::new(text.read(list.clone())))
             }
         };
+        let (planned_to, planned_end, prepaid) = self.advance;
+        let (end, planned) = (read_end(self.end), (planned_to, read_end(planned_end)));
         Ok(Window {
             ordinal: self.ordinal,
             period: Period::from_parts(self.period),
             to: self.to,
-            end: read_end(self.end),
+            end,
             plan: self.plan,
             usage: Buckets::default(),
             bill: self.bill,
-            advance: Advance {
-                to: self.advance.0,
-                end: read_end(self.advance.1),
-                prepaid: read_prepaid(self.advance.2),
-            },
+            prepaid: read_prepaid(prepaid),
+            planned: (planned != (self.to, end)).then(|| Box::new(planned)),
             carries: self.carries.into_iter().map(CarriedText::read).collect(),
             sealed,
             fresh: self.fresh.into_iter().map(HeldText::read).collect(),

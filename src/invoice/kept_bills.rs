@@ -243,9 +243,9 @@ impl DraftText {
         let edit = |EditText(charge, filter, group, units, amount_cents, display_name): EditText| {
             (LineKey { charge, filter, group: read_group(group) }, Edit { units, amount_cents, display_name })
         };
-        let frozen = self.frozen.map(|(fees, [sum, coupons, taxes, credit_notes, prepaid_credit])| Figures {
-            fees: fees.into_bytes(),
-            amounts: Amounts { fees: sum, coupons, taxes, credit_notes, prepaid_credit },
+        let frozen = self.frozen.map(|(fees, [sum, coupons, taxes, credit_notes, prepaid_credit])| {
+            let amounts = Amounts { fees: sum, coupons, taxes, credit_notes, prepaid_credit };
+            Box::new(Figures { fees: fees.into_bytes(), amounts })
         });
         Draft {
             finalizes_at: self.finalizes_at,

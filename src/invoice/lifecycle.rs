@@ -17,6 +17,7 @@ use super::exact::add_up;
 use super::grace;
 use super::instant::Instant;
 use super::notice::{Event, Notice};
+use super::rare::Rare;
 use crate::catalog::entity::Numbering;
 use crate::catalog::settings::Refresh;
 use crate::planted::{self, Bug};
@@ -257,14 +258,15 @@ impl Books {
     /// Takes the figures of now, to be shown until somebody asks for new ones (R19).
     pub(super) fn freeze(&mut self, number: u32) {
         let figures = self.live_figures(&self.bills[number]);
-        self.draft_mut(number).expect("only a draft's figures can stand still").frozen = Some(figures);
+        self.draft_mut(number).expect("only a draft's figures can stand still").frozen =
+            Some(Box::new(figures));
     }
 
     /// What a draft says now.
     pub(super) fn shown(&self, number: u32) -> Document {
         let bill = &self.bills[number];
         let draft = self.draft(number).expect("a sealed invoice doesn't change");
-        let figures = draft.frozen.clone().unwrap_or_else(|| self.live_figures(bill));
+        let figures = draft.frozen.as_deref().cloned().unwrap_or_else(|| self.live_figures(bill));
         self.draft_document(bill, draft.finalizes_at, figures)
     }
 
@@ -514,10 +516,12 @@ impl Books {
     /// A base fee that was billed in advance stays as it is from now on.
     fn seal_advance(&mut self, customer: u32, subscription: u32, ordinal: u32) {
         let Some(window) = self.subscriptions.get(subscription).window(ordinal) else { return };
-        let prepaid = self.prepaid_cents(customer, window).map_or(Prepaid::Nothing, Prepaid::Cents);
+        let prepaid = self
+            .prepaid_cents(customer, window)
+            .map_or(Prepaid::Nothing, |cents| Prepaid::Cents(Box::new(cents)));
         let window =
             self.subscriptions.get_mut(subscription).window_mut(ordinal).expect("the window is there");
-        window.advance.prepaid = prepaid;
+        window.prepaid = prepaid;
     }
 
     /// When it is to be told that an invoice will be due, if ever (R48).
@@ -568,7 +572,7 @@ impl Books {
     }
 }
 
-fn count_for(numbers: &mut Vec<(u32, u64)>, entity: u32) -> u64 {
+fn count_for(numbers: &mut Rare<(u32, u64)>, entity: u32) -> u64 {
     if let Some((_, count)) = numbers.iter_mut().find(|(place, _)| *place == entity) {
         *count += 1;
         return *count;

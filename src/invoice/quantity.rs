@@ -6,8 +6,11 @@ use super::text::{Numeral, Scaled};
 
 /// A decimal with up to twelve fraction digits, held as a whole number of 10⁻¹².
 ///
+/// Eight bytes are alignment enough: with sixteen a bucket would be a quarter larger.
+///
 /// One reading of usage has at most 15 integer digits, so 10¹¹ of them add up before 128 bits are full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(Rust, packed(8))]
 pub struct Quantity(pub i128);
 
 const TEXT_BYTES_MAX: usize = 64;
@@ -57,7 +60,7 @@ impl Quantity {
     pub fn parse_price(text: &str, is_number: bool) -> Option<Quantity> {
         let price = if is_number { Quantity::parse_number(text)? } else { Quantity::parse_text(text)? };
         let limit = Quantity::ONE.0 * 10i128.pow(PRICE_WHOLE_DIGITS_MAX);
-        (0..limit).contains(&price.0).then_some(price)
+        (0..limit).contains(&{ price.0 }).then_some(price)
     }
 
     /// Appends the plain decimal (R2).

@@ -1,10 +1,11 @@
 //! A subscription's periods as they open, are cut short, and follow each other.
 
-use super::books::{Advance, BillKind, Books, Era, Held, Life, PlanChange, Prepaid, Subscription, Window};
+use super::books::{BillKind, Books, Era, Held, Life, PlanChange, Prepaid, Subscription, Window};
 use super::digest::invoice_id;
 use super::figures::base_fee;
 use super::instant::{Instant, Span};
 use super::period::{End, Period};
+use super::rare::Rare;
 use crate::planted::{self, Bug};
 
 impl Books {
@@ -60,7 +61,7 @@ impl Books {
         let prepaid = self.first_prepaid(number, oldest);
         let subscription = self.subscriptions.get_mut(number);
         subscription.wants_opening = prepaid == Prepaid::OnDraft;
-        subscription.windows.front_mut().expect("it was just seen").advance.prepaid = prepaid;
+        subscription.windows.front_mut().expect("it was just seen").prepaid = prepaid;
         self.place_ahead(number);
     }
 
@@ -76,7 +77,7 @@ impl Books {
             return Prepaid::OnDraft;
         }
         let share = window.period.share(plan.interval, window.end, self.zone_of(subscription.customer));
-        Prepaid::Cents(base_fee(plan, share, self.exponent_of(subscription.customer, plan)).cents)
+        Prepaid::Cents(Box::new(base_fee(plan, share, self.exponent_of(subscription.customer, plan)).cents))
     }
 
     fn push_window(&mut self, number: u32, period: Period, plan: u32) {
@@ -93,10 +94,11 @@ impl Books {
             plan,
             usage: Default::default(),
             bill: None,
-            advance: Advance { to, end, prepaid: Prepaid::OnDraft },
-            carries: Vec::new(),
+            prepaid: Prepaid::OnDraft,
+            planned: None,
+            carries: Rare::default(),
             sealed: None,
-            fresh: Vec::new(),
+            fresh: Rare::default(),
         });
         self.schedule_end(number, ordinal, to);
     }
@@ -111,7 +113,7 @@ impl Books {
             self.end_life(number);
             return;
         }
-        let change = subscription.change.filter(|change| change.at <= from);
+        let change = subscription.change.as_deref().copied().filter(|change| change.at <= from);
         let plan = change.map_or(last.plan, |change| change.plan);
         let zone = self.zone_of(subscription.customer);
         let anchor = subscription.anchor;
@@ -133,7 +135,7 @@ impl Books {
     fn end_life(&mut self, number: u32) {
         let subscription = self.subscriptions.get_mut(number);
         subscription.life = Life::Ended;
-        let ahead = std::mem::take(&mut subscription.ahead);
+        let ahead = subscription.ahead.take();
         let ordinal = subscription.windows.back().expect("an ending subscription has a window").ordinal;
         for held in ahead {
             self.count_held(number, ordinal, held);
@@ -154,10 +156,12 @@ impl Books {
         if subscription.ahead.is_empty() {
             return;
         }
-        let (held, waiting): (Vec<Held>, Vec<Held>) = std::mem::take(&mut subscription.ahead)
+        let (held, waiting): (Vec<Held>, Vec<Held>) = subscription
+            .ahead
+            .take()
             .into_iter()
             .partition(|held| subscription.holder(held.happened_at).is_some());
-        subscription.ahead = waiting;
+        subscription.ahead = waiting.into();
         for held in held {
             let ordinal = self.subscriptions.get(number).holder(held.happened_at).expect("it was just found");
             self.count_held(number, ordinal, held);
@@ -188,7 +192,9 @@ impl Books {
         else {
             return;
         };
-        if let Some(change) = subscription.change.filter(|change| change.at <= last.period.from) {
+        if let Some(change) =
+            subscription.change.as_deref().copied().filter(|change| change.at <= last.period.from)
+        {
             self.replan(number, change);
         }
         let subscription = self.subscriptions.get_mut(number);
@@ -196,7 +202,7 @@ impl Books {
         let (to, end) = subscription.bounds(&last.period);
         let last = subscription.windows.back_mut().expect("a running subscription has a window");
         if (last.to, last.end) != (to, end) {
-            (last.to, last.end) = (to, end);
+            last.end_at(to, end);
             let ordinal = last.ordinal;
             self.schedule_end(number, ordinal, to);
         }
@@ -214,14 +220,14 @@ impl Books {
         let last = subscription.windows.back_mut().expect("a running subscription has a window");
         let period = last.period.replanned(&anchor, interval, zone);
         (last.period, last.plan) = (period, change.plan);
-        let fresh = std::mem::take(&mut last.fresh);
+        let fresh = last.fresh.take();
         last.usage = Default::default();
         let ordinal = last.ordinal;
         subscription.note_era(period, change.plan, zone);
         let (to, end) = subscription.bounds(&period);
         let last = subscription.windows.back_mut().expect("a running subscription has a window");
         (last.to, last.end) = (to, end);
-        (last.advance.to, last.advance.end) = (to, end);
+        last.planned = None;
         self.schedule_end(number, ordinal, to);
         for held in fresh {
             self.count_held(number, ordinal, held);
@@ -241,7 +247,9 @@ impl Subscription {
     /// Where a period ends: at its boundary, or at the change or the end that comes before.
     pub fn bounds(&self, period: &Period) -> (Instant, End) {
         let (mut to, mut end) = (period.boundary, End::Boundary);
-        if let Some(change) = self.change.filter(|change| change.at < to && change.at > period.from) {
+        if let Some(change) =
+            self.change.as_deref().filter(|change| change.at < to && change.at > period.from)
+        {
             (to, end) = (change.at, End::PlanChange(change.at));
         }
         if let Some(at) = self.ends_at.filter(|at| *at <= to) {
@@ -274,7 +282,7 @@ impl Subscription {
 
     /// The plan in force at an instant, as far as it is known.
     pub fn plan_at(&self, at: Instant) -> u32 {
-        if let Some(change) = self.change.filter(|change| change.at <= at) {
+        if let Some(change) = self.change.as_deref().filter(|change| change.at <= at) {
             return change.plan;
         }
         self.eras

@@ -118,7 +118,7 @@ impl Reader {
                 return;
             }
             let idle = self.read_burst();
-            self.rest();
+            self.rest(orders);
             if idle || since(flushed_at) >= LINGER {
                 self.flush_all();
                 flushed_at = now();
@@ -129,18 +129,21 @@ impl Reader {
     /// Does what was ordered. `false` when nobody is left to order anything.
     fn obey(&mut self, orders: &mpsc::Receiver<Order>) -> bool {
         loop {
-            let order = match orders.try_recv() {
-                Ok(order) => order,
+            match orders.try_recv() {
+                Ok(order) => self.follow(order),
                 Err(mpsc::TryRecvError::Empty) => return true,
                 Err(mpsc::TryRecvError::Disconnected) => return false,
-            };
-            match order {
-                Order::Open { shard, inbox, from, done } => {
-                    let _ = done.send(self.open(shard, inbox, from));
-                }
-                Order::Close { shard, inbox } => self.close(shard, &inbox),
-                Order::Resume { shard, inbox, log } => self.resume(shard, &inbox, log),
             }
+        }
+    }
+
+    fn follow(&mut self, order: Order) {
+        match order {
+            Order::Open { shard, inbox, from, done } => {
+                let _ = done.send(self.open(shard, inbox, from));
+            }
+            Order::Close { shard, inbox } => self.close(shard, &inbox),
+            Order::Resume { shard, inbox, log } => self.resume(shard, &inbox, log),
         }
     }
 
@@ -169,11 +172,15 @@ impl Reader {
     }
 
     /// Waits while the shards have enough to do, as long as they do it.
-    fn rest(&self) {
+    fn rest(&mut self, orders: &mpsc::Receiver<Order>) {
         let mut backlog = self.backlog_bytes();
         let mut moved_at = now();
         while backlog > BACKLOG_BYTES.min(self.bytes_max / 2) && since(moved_at) < PATIENCE {
-            thread::sleep(Duration::from_millis(1));
+            match orders.recv_timeout(Duration::from_millis(1)) {
+                Ok(order) => self.follow(order),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            }
             let before = std::mem::replace(&mut backlog, self.backlog_bytes());
             if backlog < before {
                 moved_at = now();

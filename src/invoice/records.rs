@@ -1,0 +1,45 @@
+//! The records of customers and subscriptions, put together again from what is kept of them.
+
+use super::books::{Asked, Books, Customer, Subscription};
+use crate::catalog::customer::{CustomerRecord, SubscriptionRecord};
+
+impl Customer {
+    /// The record in force.
+    pub(super) fn record(&self) -> CustomerRecord {
+        CustomerRecord {
+            external_id: self.external_id.to_string(),
+            name: self.name.as_deref().map(str::to_owned),
+            terms: (*self.terms).clone(),
+        }
+    }
+}
+
+impl Asked {
+    /// What a record asks for whose plan has that number.
+    pub(super) fn of(record: &SubscriptionRecord, plan: u32) -> Asked {
+        let dates = (record.ended_at, record.effective_at);
+        Asked {
+            plan,
+            billing_time: record.billing_time,
+            says_start: record.started_at.is_some(),
+            dates: (dates != (None, None)).then(|| Box::new(dates)),
+        }
+    }
+}
+
+impl Books {
+    /// The record in force of a subscription.
+    pub(super) fn record_of(&self, subscription: &Subscription) -> SubscriptionRecord {
+        let asked = &subscription.asked;
+        let (ended_at, effective_at) = asked.dates.as_deref().copied().unwrap_or_default();
+        SubscriptionRecord {
+            external_id: subscription.external_id.to_string(),
+            customer: self.customers.get(subscription.customer).external_id.to_string(),
+            plan: self.prices_of(asked.plan).plan.code.clone(),
+            billing_time: asked.billing_time,
+            started_at: asked.says_start.then_some(subscription.anchor.started_at),
+            ended_at,
+            effective_at,
+        }
+    }
+}
