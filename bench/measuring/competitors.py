@@ -10,6 +10,19 @@ import urllib.request
 from . import books, servers
 
 
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """Which events are drained."""
+
+    topic: str
+    options: tuple = ()
+
+
+PLAIN = Work("usage.events")
+SKEWED = Work("usage.skewed", ("--zipf", "1.1"))
+TWICE = Work("usage.twice", ("--duplicates", "0.05"))
+
+
 @dataclasses.dataclass
 class Run:
     events: int
@@ -64,12 +77,14 @@ class Peer:
     """A program that says FIRST with its first event and DONE {…} after its last."""
 
     needs_java = False
+    work = PLAIN
 
     def __init__(self, name, command, check=lambda told, sent: ""):
         self.name, self.command, self.check = name, command, check
 
-    def drain(self, at, sent, tag):
+    def drain(self, at, tag):
         at.forget()
+        sent = at.sent[self.work.topic]
         process = subprocess.Popen(self.command(at, sent, tag), stdout=subprocess.PIPE, text=True, bufsize=1)
         watch = run = None
         for line in process.stdout:
@@ -94,17 +109,21 @@ class Streams(Peer):
 class Graceline:
     """Its progress is read from its metrics; its books from Redis."""
 
-    name = "graceline"
     needs_java = False
     port = 28180
 
-    def drain(self, at, sent, tag):
-        at.forget()
+    def __init__(self, name, work=PLAIN, fsync="everysec"):
+        self.name, self.work, self.fsync = name, work, fsync
+
+    def drain(self, at, tag):
+        at.forget(self.fsync)
+        sent = at.sent[self.work.topic]
         env = dict(
             os.environ,
             GRACELINE__KAFKA__BROKERS=at.brokers,
             GRACELINE__KAFKA__GROUP=f"bench-{tag}-{time.time_ns()}",
             GRACELINE__REDIS__URL=at.redis,
+            GRACELINE__TOPICS__USAGE=self.work.topic,
             GRACELINE__HTTP__LISTEN=f"127.0.0.1:{self.port}",
         )
         with open(at.dir / "graceline.log", "w") as log:
@@ -163,10 +182,13 @@ def all_of_them(quick):
             "--events", str(min(events, sent["events"])),
         ]
 
-    few = [Peer("bare", bare()), Graceline()]
+    few = [Peer("bare", bare()), Graceline("graceline")]
     if quick:
         return few
     return few + [
+        Graceline("graceline-always", fsync="always"),
+        Graceline("graceline-skewed", SKEWED),
+        Graceline("graceline-twice", TWICE),
         Peer("bare-batch", bare("--batch", "1000")),
         Streams("streams", streams("memory")),
         Streams("streams-packed", streams("packed")),

@@ -28,6 +28,7 @@ class Servers:
     def __init__(self, root):
         self.root = root
         self.dir = root / "target" / "services" / "bench"
+        self.sent = {}
         self.env = dict(os.environ, SERVICES_DIR=str(self.dir), SERVICES_KAFKA_HEAP="1g")
         for name in ("KAFKA_BROKERS", "REDIS_URL"):
             self.env.pop(name, None)
@@ -53,14 +54,16 @@ class Servers:
     def program(self, name):
         return str(self.root / "target" / "bench" / "release" / name)
 
-    def load(self, events):
-        """Writes the catalog and the events; says what a right count of them is."""
+    def load(self, work, events):
+        """Writes events, and the catalog if nobody has yet; notes what a right count of them is."""
         command = [self.program("load"), "--brokers", self.brokers, "--events", str(events), "--span", "86400"]
+        command += ["--topic", work.topic, *work.options, *(["--only", "events"] if self.sent else [])]
         told = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout
         [line] = [line for line in told.splitlines() if line.startswith("events ")]
-        return json.loads(line.split(" ", 1)[1])
+        self.sent[work.topic] = json.loads(line.split(" ", 1)[1])
 
-    def forget(self):
+    def forget(self, fsync="everysec"):
         """Empties Redis between runs, so that everybody starts with the same."""
+        subprocess.run(["redis-cli", "-u", self.redis, "config", "set", "appendfsync", fsync], check=True, stdout=subprocess.DEVNULL)
         subprocess.run(["redis-cli", "-u", self.redis, "flushall"], check=True, stdout=subprocess.DEVNULL)
         subprocess.run(["redis-cli", "-u", self.redis, "bgrewriteaof"], check=True, stdout=subprocess.DEVNULL)
