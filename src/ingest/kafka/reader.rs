@@ -74,13 +74,6 @@ const BURST: usize = 512;
 /// The least that a log of a shard may have read ahead.
 const LOG_BYTES_MIN: usize = 1 << 20;
 
-/// Where so much waits to be taken this thread rests, and the client stops fetching by itself. Memory that is used again
-/// and again stays in the processor's cache; pausing a log throws away what was fetched of it.
-const BACKLOG_BYTES: usize = 24 << 20;
-
-/// How long nothing may be taken before reading goes on: one shard that can't go on must not hold up the others.
-const PATIENCE: Duration = Duration::from_millis(20);
-
 impl Reader {
     pub(crate) fn start(
         settings: &KafkaSettings,
@@ -118,7 +111,6 @@ impl Reader {
                 return;
             }
             let idle = self.read_burst();
-            self.rest(orders);
             if idle || since(flushed_at) >= LINGER {
                 self.flush_all();
                 flushed_at = now();
@@ -129,21 +121,18 @@ impl Reader {
     /// Does what was ordered. `false` when nobody is left to order anything.
     fn obey(&mut self, orders: &mpsc::Receiver<Order>) -> bool {
         loop {
-            match orders.try_recv() {
-                Ok(order) => self.follow(order),
+            let order = match orders.try_recv() {
+                Ok(order) => order,
                 Err(mpsc::TryRecvError::Empty) => return true,
                 Err(mpsc::TryRecvError::Disconnected) => return false,
+            };
+            match order {
+                Order::Open { shard, inbox, from, done } => {
+                    let _ = done.send(self.open(shard, inbox, from));
+                }
+                Order::Close { shard, inbox } => self.close(shard, &inbox),
+                Order::Resume { shard, inbox, log } => self.resume(shard, &inbox, log),
             }
-        }
-    }
-
-    fn follow(&mut self, order: Order) {
-        match order {
-            Order::Open { shard, inbox, from, done } => {
-                let _ = done.send(self.open(shard, inbox, from));
-            }
-            Order::Close { shard, inbox } => self.close(shard, &inbox),
-            Order::Resume { shard, inbox, log } => self.resume(shard, &inbox, log),
         }
     }
 
@@ -169,27 +158,6 @@ impl Reader {
             self.meet(&error);
         }
         false
-    }
-
-    /// Waits while the shards have enough to do, as long as they do it.
-    fn rest(&mut self, orders: &mpsc::Receiver<Order>) {
-        let mut backlog = self.backlog_bytes();
-        let mut moved_at = now();
-        while backlog > BACKLOG_BYTES.min(self.bytes_max / 2) && since(moved_at) < PATIENCE {
-            match orders.recv_timeout(Duration::from_millis(1)) {
-                Ok(order) => self.follow(order),
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
-                Err(mpsc::RecvTimeoutError::Disconnected) => return,
-            }
-            let before = std::mem::replace(&mut backlog, self.backlog_bytes());
-            if backlog < before {
-                moved_at = now();
-            }
-        }
-    }
-
-    fn backlog_bytes(&self) -> usize {
-        self.slots.iter().flatten().map(|slot| slot.inbox.backlog_bytes()).sum()
     }
 
     fn sort(&mut self, message: &BorrowedMessage<'_>) {
