@@ -1,11 +1,12 @@
 //! A run: servers, processors, a crowd, faults while it lasts, and the verdict.
 
-use super::clock::{Stopwatch, await_that, now_ms, pause, pause_ms};
+use super::clock::{self, Stopwatch, await_that, now_ms, pause, pause_ms};
 use super::crowd::{Crowd, Volume};
 use super::dump::Dump;
 #[cfg(feature = "fail-points")]
 use super::dump::Record;
 use super::faults::{self, Fault, Menu};
+use super::figures::Figures;
 use super::instance::{Instance, Orders};
 use super::pen::Pen;
 use super::random::Random;
@@ -54,6 +55,7 @@ pub(super) struct Run {
     pub(super) servers: Servers,
     pub(super) orders: Orders,
     pub(super) instances: Vec<Instance>,
+    pub(super) figures: Figures,
 }
 
 /// Lets the crowd go when the work is done, and at once when it has failed.
@@ -79,6 +81,18 @@ impl Run {
 
     /// Starts the servers, and nothing else.
     pub(super) fn prepare(plan: Plan) -> Run {
+        clock::keep_time();
+        Run::found(plan)
+    }
+
+    /// The same, in a time in which midnight comes soon; says when.
+    #[cfg(feature = "fail-points")]
+    pub(super) fn prepare_before_midnight(plan: Plan, soon: Duration) -> (Run, i64) {
+        let midnight_ms = clock::live_before_midnight(soon);
+        (Run::found(plan), midnight_ms)
+    }
+
+    fn found(plan: Plan) -> Run {
         println!("chaos {}: SEED={} {plan:?}", plan.name, plan.seed);
         let servers = Servers::start(plan.name);
         let mut more = story::settings_in_environment();
@@ -98,7 +112,7 @@ impl Run {
         for number in 0..plan.instances {
             let _ = fs::remove_file(orders.dir.join(format!("processor-{number}.log")));
         }
-        Run { plan, servers, orders, instances: Vec::new() }
+        Run { plan, servers, orders, instances: Vec::new(), figures: Figures::of(plan.name, plan.seed) }
     }
 
     /// Starts the instances, and waits until all shards are turned.
@@ -238,6 +252,7 @@ impl Run {
     }
 
     pub(super) fn commit_fault(&mut self, fault: Fault) {
+        fault.ids().iter().for_each(|id| self.figures.tried(id));
         match fault {
             Fault::Kill { instance, back_after_ms } => {
                 self.instances[instance].kill();
@@ -348,6 +363,8 @@ impl Run {
                 }
             }
         }
+        self.figures.events = dump.of("usage.events").count();
+        (self.figures.invoices, self.figures.differences) = (invoices, faults.len());
         assert!(faults.is_empty(), "SEED={}: {} faults\n{}", self.plan.seed, faults.len(), faults.join("\n"));
         run.fates
     }

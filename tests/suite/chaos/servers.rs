@@ -1,5 +1,6 @@
 //! A broker and a store of the run's own, which it may kill.
 
+use super::clock;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -97,6 +98,7 @@ pub(super) fn root() -> &'static Path {
 fn services(dir: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new(root().join("dev/services"));
     command.args(arguments).env("SERVICES_DIR", dir).env_remove("KAFKA_BROKERS").env_remove("REDIS_URL");
+    command.envs(clock::environment());
     let output = command.stdin(Stdio::null()).output().expect("dev/services can be run");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "dev/services {arguments:?}: {errors}");
