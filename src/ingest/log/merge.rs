@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How long a broker may take from the moment that it gives a record its time until everybody can see it.
-pub const SEEN_AFTER: Duration = Duration::from_millis(5);
+pub const SEEN_AFTER: Duration = Duration::from_millis(10);
 
 /// Further apart than this no two clocks are, of brokers or ours.
 pub const CLOCKS_APART_MS: i64 = 10_000;

@@ -1,6 +1,7 @@
 /* Lets a program believe that it is later: CLOCK_AHEAD_MS on the wall clock, and nothing on those that measure. */
 
 #define _GNU_SOURCE
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -38,4 +39,20 @@ time_t time(time_t *at) {
   clock_gettime(CLOCK_REALTIME, &now);
   if (at) *at = now.tv_sec;
   return now.tv_sec;
+}
+
+/* Nobody's machine has been on since 2001: what is later than that is a time of day. */
+#define TIME_OF_DAY 1000000000
+
+int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,
+                           const struct timespec *restrict until) {
+  if (until->tv_sec < TIME_OF_DAY) return pthread_cond_clockwait(cond, mutex, CLOCK_MONOTONIC, until);
+  struct timespec then = *until;
+  then.tv_sec -= ahead_ms / 1000;
+  then.tv_nsec -= ahead_ms % 1000 * 1000000;
+  if (then.tv_nsec < 0) {
+    then.tv_sec -= 1;
+    then.tv_nsec += 1000000000;
+  }
+  return pthread_cond_clockwait(cond, mutex, CLOCK_REALTIME, &then);
 }

@@ -61,6 +61,21 @@ fn a_store_that_cant_save_is_waited_for() {
     check_passing("R7", "alone", &begin, "NOREPLICAS", &end);
 }
 
+#[test]
+fn a_full_disk_is_waited_for() {
+    let _alone = alone();
+    let mut run = at_work("disk", |run| {
+        run.servers.limit_store(Some(run.servers.length() + 10_000));
+        run.await_reason(&run.instances[0], 4, "MISCONF", SOON);
+        pause_ms(1500);
+        run.servers.limit_store(None);
+        let took = run.recover("a full disk");
+        assert!(took < Duration::from_secs(6), "{took:?} until shards went on");
+        run.figures.tried("R12");
+    });
+    run.conclude();
+}
+
 /// Whatever is done, nobody hears anything of it, also not from a process that comes later.
 #[track_caller]
 fn check_stop(id: &str, name: &'static str, spoil: &[&str], shards: usize, reason: &str) {

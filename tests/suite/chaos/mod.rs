@@ -1,6 +1,7 @@
 //! The proof, on a real Kafka and a real Redis, that an invoice is a pure function of the log: whatever is killed, frozen,
 //! cut off or restarted, in the end the topics hold what `simulate` says of the same records.
 
+mod bad_network;
 mod broken_log;
 mod broken_store;
 mod clock;
@@ -15,7 +16,7 @@ mod kill_points;
 mod numbers;
 mod peers;
 mod pen;
-mod races;
+mod proxy;
 mod random;
 mod recovery;
 mod replay;
