@@ -1,10 +1,12 @@
 /* Lets a program believe that it is later: CLOCK_AHEAD_MS on the wall clock, and nothing on those that measure. */
 
 #define _GNU_SOURCE
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -55,4 +57,13 @@ int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restr
     then.tv_nsec += 1000000000;
   }
   return pthread_cond_clockwait(cond, mutex, CLOCK_REALTIME, &then);
+}
+
+/* C's own threads are the others under another name. */
+int cnd_timedwait(cnd_t *restrict cond, mtx_t *restrict mutex, const struct timespec *restrict until) {
+  switch (pthread_cond_timedwait((pthread_cond_t *)cond, (pthread_mutex_t *)mutex, until)) {
+    case 0: return thrd_success;
+    case ETIMEDOUT: return thrd_timedout;
+    default: return thrd_error;
+  }
 }

@@ -131,7 +131,7 @@ impl Crowd {
         }
         pen.flush();
         // Long enough for time to pass without any record: what is due meanwhile is due by the clock.
-        pause_ms(700);
+        pause_ms(1600);
     }
 
     fn change_catalog(&mut self, pen: &Pen) {
