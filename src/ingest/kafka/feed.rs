@@ -15,6 +15,7 @@ use crate::ingest::log::{
 use crate::persist::ShardId;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use tokio::time::sleep_until;
 
@@ -175,7 +176,9 @@ impl Feed for KafkaFeed {
             }
             let next = taken.wait_until.into_iter().chain(ask_at).min();
             let until = next.map_or(deadline, |next| deadline.min(self.epoch + next));
+            self.closing.inbox.is_awaited.store(true, Ordering::Relaxed);
             self.wait(until).await;
+            self.closing.inbox.is_awaited.store(false, Ordering::Relaxed);
         }
     }
 

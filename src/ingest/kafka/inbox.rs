@@ -2,6 +2,7 @@
 
 use crate::ingest::log::{Arena, LogError, LogName, PerLog, Run};
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -10,6 +11,8 @@ pub(crate) struct Inbox {
     held: Mutex<Held>,
     /// Rung when something was put in, here or in the catalog's window.
     pub(crate) bell: Arc<Notify>,
+    /// Whether its shard waits for something to come.
+    pub(crate) is_awaited: AtomicBool,
 }
 
 #[derive(Default)]
@@ -29,7 +32,11 @@ struct Held {
 
 impl Inbox {
     pub(crate) fn new() -> Arc<Inbox> {
-        Arc::new(Inbox { held: Mutex::default(), bell: Arc::new(Notify::new()) })
+        Arc::new(Inbox {
+            held: Mutex::default(),
+            bell: Arc::new(Notify::new()),
+            is_awaited: AtomicBool::new(false),
+        })
     }
 
     /// Puts records in. `true` asks the reader to pause the log: more than `bytes_max` of it wait.

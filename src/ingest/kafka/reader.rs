@@ -14,6 +14,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use tokio::sync::oneshot;
@@ -168,17 +169,24 @@ impl Reader {
         false
     }
 
-    /// Waits while the shards have enough to do, as long as they do it.
+    /// Waits while the shards have enough to do, as long as they do it and none of them waits for another of its logs.
     fn rest(&self) {
         let mut backlog = self.backlog_bytes();
         let mut moved_at = now();
-        while backlog > BACKLOG_BYTES.min(self.bytes_max / 2) && since(moved_at) < PATIENCE {
+        while backlog > BACKLOG_BYTES.min(self.bytes_max / 2)
+            && since(moved_at) < PATIENCE
+            && !self.is_awaited()
+        {
             thread::sleep(Duration::from_millis(1));
             let before = std::mem::replace(&mut backlog, self.backlog_bytes());
             if backlog < before {
                 moved_at = now();
             }
         }
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.slots.iter().flatten().any(|slot| slot.inbox.is_awaited.load(Ordering::Relaxed))
     }
 
     fn backlog_bytes(&self) -> usize {
