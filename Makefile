@@ -4,7 +4,7 @@
 CARGO ?= cargo
 # How many random histories `make sim` runs, and for how long `make chaos` breaks things.
 SEEDS ?= 0..10000
-MINUTES ?= 5
+MINUTES ?= $(if $(HOURS),$(shell expr $(HOURS) \* 60),5)
 
 TARGETS := help demo build setup test test-fast lint services-up services-down
 
@@ -47,8 +47,9 @@ endif
 
 ifneq ($(wildcard tests/suite/chaos*),)
 TARGETS += chaos
-chaos: ## kill -9 on processors, Kafka and Redis, for MINUTES=5
+chaos: ## kill -9 on processors, Kafka and Redis, for MINUTES=5 or HOURS=1; what came of it goes into docs/RELIABILITY.md
 	CHAOS_MINUTES=$(MINUTES) $(CARGO) test --release --locked --features tls,fail-points --test suite chaos -- --nocapture
+	dev/reliability
 endif
 
 TARGETS += bench-core

@@ -155,6 +155,8 @@ pub struct Batch {
     /// Everything below has been handed over, this batch included, or holds no record that will ever come:
     /// compaction, transaction markers and aborted transactions leave such places.
     pub read_to: Positions,
+    /// So many of the records came so late that others, which belong behind them, had been handed over already.
+    pub out_of_turn: usize,
 }
 
 impl Batch {

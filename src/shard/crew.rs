@@ -1,4 +1,8 @@
 //! The crew: one wheel for each shard that the group gives to this process, and what happens when one stops.
+//!
+//! Where the group is out of reach for so long that it counts us out, the wheels go on turning until it says who owns
+//! what: an owner's token holds until another owner has put its own in its place. So nobody waits for a group that
+//! finds together again. But no shard is opened that isn't assigned.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,12 +31,20 @@ pub struct Crew<S, U, N> {
 
 struct Working {
     stop: watch::Sender<bool>,
+    /// Whether the group says that the shard is ours.
+    is_assigned: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 /// How long a shard waits before it tries again: soon at first, then every other second.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+impl Working {
+    fn is_lost(&self) -> bool {
+        !*self.is_assigned.borrow()
+    }
+}
 
 impl<S, U, N> Crew<S, U, N>
 where
@@ -56,7 +68,7 @@ where
                 change = changes.recv() => match change {
                     Some(Change::Assigned(shards)) => {
                         self.world.health.is_member();
-                        shards.into_iter().for_each(|shard| self.start(shard));
+                        self.follow(&shards);
                     }
                     Some(Change::Revoked(handover)) => {
                         point("K11");
@@ -64,7 +76,7 @@ where
                         point("K12");
                         drop(handover);
                     }
-                    Some(Change::Lost(shards)) => self.abandon(&shards),
+                    Some(Change::Lost(shards)) => self.lose(&shards),
                     Some(Change::Failing(why)) => {
                         warn!(why, "The group can't be joined at the moment.");
                         if self.wheels.is_empty() {
@@ -85,15 +97,41 @@ where
         self.give_up(&shards, limit).await;
     }
 
+    /// Takes up what is assigned, and lets go of what was lost and isn't.
+    fn follow(&mut self, assigned: &[ShardId]) {
+        let lost: Vec<ShardId> =
+            self.wheels.iter().filter(|(_, one)| one.is_lost()).map(|(shard, _)| *shard).collect();
+        let (ours, others): (Vec<ShardId>, Vec<ShardId>) =
+            lost.into_iter().partition(|shard| assigned.contains(shard));
+        self.abandon(&others);
+        for shard in assigned {
+            if !ours.contains(shard) {
+                self.start(*shard);
+            } else if let Some(working) = self.wheels.get(shard) {
+                working.is_assigned.send_replace(true);
+            }
+        }
+    }
+
+    fn lose(&mut self, shards: &[ShardId]) {
+        for shard in shards {
+            match self.wheels.get(shard) {
+                Some(working) => drop(working.is_assigned.send_replace(false)),
+                None => self.world.health.remove(*shard),
+            }
+        }
+    }
+
     pub fn start(&mut self, shard: ShardId) {
         self.abandon(&[shard]);
         if shard.0 >= self.shards {
             return self.refuse(shard);
         }
         let (stop, asked) = watch::channel(false);
+        let (is_assigned, assigned) = watch::channel(true);
         let territory = Territory { shard, shards: self.shards };
-        let task = tokio::spawn(keep_turning(self.world.clone(), territory, asked));
-        self.wheels.insert(shard, Working { stop, task });
+        let task = tokio::spawn(keep_turning(self.world.clone(), territory, asked, assigned));
+        self.wheels.insert(shard, Working { stop, is_assigned, task });
     }
 
     /// The topic was given more partitions while we were reading it.
@@ -140,8 +178,12 @@ where
 }
 
 /// Opens a shard and turns its wheel, again and again until it is asked to stop or something is wrong for good.
-async fn keep_turning<S, U, N>(world: Arc<World<S, U, N>>, territory: Territory, stop: watch::Receiver<bool>)
-where
+async fn keep_turning<S, U, N>(
+    world: Arc<World<S, U, N>>,
+    territory: Territory,
+    stop: watch::Receiver<bool>,
+    mut assigned: watch::Receiver<bool>,
+) where
     S: Store,
     U: UsageLog + 'static,
     U::Feed: 'static,
@@ -153,7 +195,11 @@ where
     let mut last_reason = String::new();
     loop {
         let begun = tokio::time::Instant::now();
-        let outcome = match Wheel::open(world.clone(), territory, new_token()).await {
+        let opened = tokio::select! {
+            opened = Wheel::open(world.clone(), territory, new_token()) => opened,
+            _ = assigned.wait_for(|is_ours| !is_ours) => Err(Stop::Unavailable("the group is out of reach".to_owned())),
+        };
+        let outcome = match opened {
             Ok(wheel) => wheel.run(stop.clone()).await,
             Err(stop) => stop,
         };
@@ -176,8 +222,12 @@ where
         }
         world.health.set(shard, State::Stopped(reason));
         let mut stop = stop.clone();
+        let is_ours = async {
+            tokio::time::sleep(pause).await;
+            assigned.wait_for(|is_ours| *is_ours).await.is_ok()
+        };
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            is_ours = is_ours => if !is_ours { return },
             _ = stop.changed() => {}
         }
         if *stop.borrow() {

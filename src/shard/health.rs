@@ -188,6 +188,7 @@ pub struct Gauges {
     /// Every record of before that instant should have come before it passed.
     passed_ms: AtomicI64,
     skew_breaches: AtomicU64,
+    out_of_turn: AtomicU64,
     shard_time_ms: AtomicI64,
     drafts: AtomicU64,
     parked: AtomicU64,
@@ -246,6 +247,7 @@ impl Default for Gauges {
             commits_count: AtomicU64::default(),
             passed_ms: AtomicI64::new(i64::MIN),
             skew_breaches: AtomicU64::default(),
+            out_of_turn: AtomicU64::default(),
             shard_time_ms: AtomicI64::default(),
             drafts: AtomicU64::default(),
             parked: AtomicU64::default(),
@@ -268,6 +270,11 @@ impl Gauges {
         if appended_ms < self.passed_ms.load(Ordering::Relaxed) {
             self.skew_breaches.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Records were taken behind others that they belong before: a replay from the beginning takes them in their turn.
+    pub fn out_of_turn(&self, records: usize) {
+        self.out_of_turn.fetch_add(records as u64, Ordering::Relaxed);
     }
 
     /// Time was let pass, after everything from before had been read.
@@ -333,7 +340,7 @@ fn seconds_of_ms(of: &AtomicI64) -> String {
     seconds(u64::try_from(of.load(Ordering::Relaxed)).unwrap_or(0).saturating_mul(1000))
 }
 
-const FAMILIES: [Family; 8] = [
+const FAMILIES: [Family; 9] = [
     Family {
         name: "forwarded_total",
         kind: Kind::Counter,
@@ -351,6 +358,12 @@ const FAMILIES: [Family; 8] = [
         kind: Kind::Counter,
         help: "Records from before an instant that had passed: clocks are further apart than billing.clock_skew_limit.",
         read: |gauges| count(&gauges.skew_breaches),
+    },
+    Family {
+        name: "out_of_turn_total",
+        kind: Kind::Counter,
+        help: "Records that came too late to be taken in the order of append times.",
+        read: |gauges| count(&gauges.out_of_turn),
     },
     Family {
         name: "shard_time_seconds",

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant as Monotonic;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::health::{Gauges, State};
 use super::outbox::{self, Numbers};
@@ -86,6 +86,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             )));
         }
         let (books, directory) = open_books(&mut ledger, &world.settings, standing.as_ref()).await?;
+        point("K26");
         let from =
             PerLog::from_fn(|log| standing.as_ref().map(|standing| Offset(standing.positions[log as usize])));
         point("K16");
@@ -163,6 +164,14 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         let is_idle = batch.is_empty();
         if !is_idle {
             point("K01");
+        }
+        if batch.out_of_turn > 0 {
+            let records = batch.out_of_turn;
+            warn!(
+                shard = self.territory.shard.0,
+                records, "Records came too late to be taken in their turn."
+            );
+            self.gauges.out_of_turn(records);
         }
         for run in &batch.runs {
             self.take_run(run).await?;

@@ -2,7 +2,7 @@
 
 use super::broker::Broker;
 use super::life::Life;
-use graceline::ingest::log::merge::Merge;
+use graceline::ingest::log::merge::{Asked, Merge};
 use graceline::ingest::log::{
     Arena, Batch, Feed, Limits, LogError, LogName, Offset, PerLog, Positions, Run, Stamp, UsageLog,
 };
@@ -66,7 +66,7 @@ impl UsageLog for SharedLogs {
         for log in LogName::ALL {
             logs.broker.check_position(log, shard, from[log])?;
         }
-        let merge = Merge::new(from, from, Duration::ZERO);
+        let merge = Merge::new(from, from, Asked::default());
         logs.life.pass().await;
         Ok(MemoryFeed { logs, shard, opening, merge })
     }
@@ -101,7 +101,8 @@ impl Feed for MemoryFeed {
             let taken = self.merge.take(&limits, Duration::MAX);
             let now = Instant::now();
             if !taken.runs.is_empty() || now >= deadline {
-                return Ok(Batch { runs: taken.runs, read_to: self.merge.read_to() });
+                let read_to = self.merge.read_to();
+                return Ok(Batch { runs: taken.runs, read_to, out_of_turn: taken.out_of_turn });
             }
             let until = comes_at.map_or(deadline, |at| at.min(deadline));
             let _ = tokio::time::timeout_at(until, written).await;

@@ -2,12 +2,13 @@
 
 use super::Clock;
 use super::catalog::{Catalog, View};
+use super::client::Trouble;
 use super::inbox::Inbox;
 use super::probe::{Bounds, Isolation, Place, Probe, Stretch};
 use super::reader::{OWN_LOGS, Order, Reader};
 use super::settings::KafkaSettings;
 use super::timer::{Duration, Instant, now, since};
-use crate::ingest::log::merge::Merge;
+use crate::ingest::log::merge::{Asked, Merge};
 use crate::ingest::log::{
     Batch, Feed, Limits, LogError, LogName, Offset, PerLog, Positions, Record, Run, UsageLog,
 };
@@ -22,6 +23,7 @@ pub struct KafkaLog {
     topics: PerLog<Arc<str>>,
     orders: mpsc::Sender<Order>,
     catalog: Arc<Catalog>,
+    clock: Clock,
     /// Sees everything that is there.
     latest: Probe,
     /// Sees what readers see.
@@ -48,7 +50,7 @@ impl KafkaLog {
         };
         let (latest, stable, catalog, orders) =
             start().map_err(|error: rdkafka::error::KafkaError| format!("kafka: {error}"))?;
-        Ok(KafkaLog { topics, orders, catalog, latest, stable })
+        Ok(KafkaLog { topics, orders, catalog, clock, latest, stable })
     }
 
     fn places(&self, shard: ShardId) -> PerLog<Place> {
@@ -77,6 +79,8 @@ impl UsageLog for KafkaLog {
 
     async fn open(&self, shard: ShardId, from: PerLog<Option<Offset>>) -> Result<KafkaFeed, LogError> {
         let places = self.places(shard);
+        let epoch = now();
+        let asked = Asked { at: Duration::ZERO, wall_ms: (self.clock)() };
         let found = self.latest.bounds(&places.0).await;
         let (mut positions, mut ends) = (Positions::default(), Positions::default());
         for (log, bounds) in LogName::ALL.into_iter().zip(found) {
@@ -91,16 +95,18 @@ impl UsageLog for KafkaLog {
         let closing = Closing { shard: shard.0, inbox: inbox.clone(), orders: self.orders.clone() };
         let _ = self.orders.send(Order::Open { shard: shard.0, inbox: inbox.clone(), from: positions, done });
         opened.await.map_err(|_| LogError::Unavailable("the reading thread has ended".into()))??;
-        let epoch = now();
         Ok(KafkaFeed {
-            merge: Merge::new(positions, ends, Duration::ZERO),
+            merge: Merge::new(positions, ends, asked),
             closing,
             catalog,
+            clock: self.clock.clone(),
             places,
             latest: self.latest.clone(),
             stable: self.stable.clone(),
             epoch,
             gap: None,
+            question: None,
+            ask_again_at: Duration::ZERO,
             patience: PerLog::from_fn(|_| PATIENCE_AT_FIRST),
             looked_at: PerLog::from_fn(|_| epoch),
         })
@@ -112,6 +118,7 @@ pub struct KafkaFeed {
     merge: Merge,
     closing: Closing,
     catalog: View,
+    clock: Clock,
     places: PerLog<Place>,
     latest: Probe,
     stable: Probe,
@@ -119,11 +126,16 @@ pub struct KafkaFeed {
     epoch: Instant,
     /// A look at what holds up a log that ends further on than anything comes from it.
     gap: Option<Looking>,
+    /// How far the logs reach, asked so that records needn't wait for each other any longer.
+    question: Option<(Asked, Answer)>,
+    /// Not sooner than this, where nobody answered.
+    ask_again_at: Duration,
     /// How long each log may stand still before such a look.
     patience: PerLog<Duration>,
     looked_at: PerLog<Instant>,
 }
 
+type Answer = Pin<Box<dyn Future<Output = Vec<Result<u64, Trouble>>> + Send>>;
 type Looking = Pin<Box<dyn Future<Output = Option<(LogName, Offset)>> + Send>>;
 
 /// It takes a while until the first records are fetched.
@@ -155,16 +167,20 @@ impl Feed for KafkaFeed {
         loop {
             self.gather()?;
             let taken = self.merge.take(&limits, since(self.epoch));
+            let ask_at = self.ask(taken.ask_at);
             if !taken.runs.is_empty() || now() >= deadline {
                 self.give_back(&taken.runs);
-                return Ok(Batch { runs: taken.runs, read_to: self.merge.read_to() });
+                let read_to = self.merge.read_to();
+                return Ok(Batch { runs: taken.runs, read_to, out_of_turn: taken.out_of_turn });
             }
-            let until = taken.wait_until.map_or(deadline, |until| deadline.min(self.epoch + until));
+            let next = taken.wait_until.into_iter().chain(ask_at).min();
+            let until = next.map_or(deadline, |next| deadline.min(self.epoch + next));
             self.wait(until).await;
         }
     }
 
     async fn ends(&mut self) -> Result<Positions, LogError> {
+        let asked = self.moment();
         let found = self.latest.ends(&self.places.0).await;
         let mut ends = Positions::default();
         for (log, end) in LogName::ALL.into_iter().zip(found) {
@@ -174,7 +190,7 @@ impl Feed for KafkaFeed {
                 return Err(LogError::OutOfRange { log, wanted, begin: Offset(0), end: Offset(end) });
             }
             ends[log] = Offset(end);
-            self.merge.reaches(log, ends[log], since(self.epoch));
+            self.merge.reaches(log, ends[log], asked, since(self.epoch));
         }
         Ok(ends)
     }
@@ -228,6 +244,30 @@ impl KafkaFeed {
         }
     }
 
+    /// Asks for the ends of the logs if it is time to; else says when it will be.
+    fn ask(&mut self, at: Option<Duration>) -> Option<Duration> {
+        let at = at.filter(|_| self.question.is_none())?.max(self.ask_again_at);
+        if since(self.epoch) < at {
+            return Some(at);
+        }
+        self.question = Some((self.moment(), Box::pin(self.latest.ends(&self.places.0))));
+        None
+    }
+
+    fn hear(&mut self, asked: Asked, ends: Vec<Result<u64, Trouble>>) {
+        let at = since(self.epoch);
+        for (log, end) in LogName::ALL.into_iter().zip(ends) {
+            match end {
+                Ok(end) => self.merge.reaches(log, Offset(end), asked, at),
+                Err(_) => self.ask_again_at = at + PATIENCE,
+            }
+        }
+    }
+
+    fn moment(&self) -> Asked {
+        Asked { at: since(self.epoch), wall_ms: (self.clock)() }
+    }
+
     /// Waits until something has come or the time is over, and meanwhile looks why a log stands still.
     async fn wait(&mut self, until: Instant) {
         let stopped = LogName::ALL.into_iter().filter_map(|log| Some((log, self.merge.stopped(log)?)));
@@ -249,6 +289,10 @@ impl KafkaFeed {
         tokio::select! {
             () = bell.notified() => {}
             () = sleep_until(until.into()) => {}
+            (asked, ends) = answer(&mut self.question) => {
+                self.question = None;
+                self.hear(asked, ends);
+            }
             found = poll_some(&mut self.gap) => {
                 self.gap = None;
                 if let Some((log, offset)) = found {
@@ -257,6 +301,13 @@ impl KafkaFeed {
                 }
             }
         }
+    }
+}
+
+async fn answer(question: &mut Option<(Asked, Answer)>) -> (Asked, Vec<Result<u64, Trouble>>) {
+    match question {
+        Some((asked, answer)) => (*asked, answer.await),
+        None => std::future::pending().await,
     }
 }
 

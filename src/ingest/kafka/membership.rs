@@ -28,11 +28,11 @@ use tracing::{debug, info, warn};
 /// unless the member has been slow or cut off: that is what an owner's token is for.
 #[derive(Debug)]
 pub enum Change {
-    /// These shards are ours now.
+    /// These shards are ours now, and none of those that were lost before, unless it is among them.
     Assigned(Vec<ShardId>),
     /// These have to go. They stay ours until the hand-over is dropped, but no longer than it says.
     Revoked(Handover),
-    /// These are somebody else's already: stop, there is nothing to finish.
+    /// Nobody says any longer whose these are: the group was out of reach for too long, or has given them to others.
     Lost(Vec<ShardId>),
     /// The group can't be joined at the moment, for a reason that someone should know. It goes on trying.
     Failing(String),
@@ -150,9 +150,7 @@ impl Member {
         }
         let shards = shards_of(list);
         self.state().owned.extend(&shards);
-        if !shards.is_empty() {
-            let _ = self.changes.send(Change::Assigned(shards));
-        }
+        let _ = self.changes.send(Change::Assigned(shards));
     }
 
     fn revoked(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {

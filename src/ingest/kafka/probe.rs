@@ -107,8 +107,9 @@ impl Probe {
     }
 
     /// Ends, asked for after this call began.
-    pub(crate) async fn ends(&self, places: &[Place]) -> Vec<Result<u64, Trouble>> {
-        self.survey(places, false).await.into_iter().map(|one| one.map(|bounds| bounds.end)).collect()
+    pub(crate) fn ends(&self, places: &[Place]) -> impl Future<Output = Vec<Result<u64, Trouble>>> + use<> {
+        let bounds = self.survey(places, false);
+        async { bounds.await.into_iter().map(|one| one.map(|bounds| bounds.end)).collect() }
     }
 
     /// [`Probe::bounds`], for a thread that has nothing else to do.
@@ -118,10 +119,16 @@ impl Probe {
         answer.blocking_recv().unwrap_or_else(|_| vec![Err(Trouble::Unavailable(LOST.into())); places.len()])
     }
 
-    async fn survey(&self, places: &[Place], begin_too: bool) -> Vec<Result<Bounds, Trouble>> {
+    /// Asks at once; the answer can be waited for later.
+    fn survey(
+        &self,
+        places: &[Place],
+        begin_too: bool,
+    ) -> impl Future<Output = Vec<Result<Bounds, Trouble>>> + use<> {
         let (reply, answer) = oneshot::channel();
+        let count = places.len();
         let _ = self.bounds.send(BoundsAsk { places: places.to_vec(), begin_too, reply });
-        answer.await.unwrap_or_else(|_| vec![Err(Trouble::Unavailable(LOST.into())); places.len()])
+        async move { answer.await.unwrap_or_else(|_| vec![Err(Trouble::Unavailable(LOST.into())); count]) }
     }
 
     /// The records of a stretch, those that are visible.
@@ -214,8 +221,9 @@ impl Surveyor {
                 }
             }
         }
+        let is_alone = led.len() == 1;
         for (leader, places) in led {
-            let answer = if self.sick.contains_key(&leader) {
+            let answer = if self.sick.contains_key(&leader) && !is_alone {
                 Err(Trouble::Unavailable(format!("broker {leader} did not answer")))
             } else {
                 self.ask(places.iter().copied(), what).map_err(|error| Trouble::of(&error))

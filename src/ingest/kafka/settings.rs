@@ -199,7 +199,7 @@ impl KafkaSettings {
             .set("bootstrap.servers", &self.brokers)
             .set("client.id", format!("graceline-{role}"))
             .set("socket.nagle.disable", "true")
-            .set("reconnect.backoff.max.ms", "2000");
+            .set("reconnect.backoff.max.ms", "1000");
         config.set_log_level(RDKafkaLogLevel::Notice);
         config
     }

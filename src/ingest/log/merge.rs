@@ -1,31 +1,39 @@
 //! One order for five logs.
 //!
 //! The next record is the one with the earliest append time; at a tie the log decides, in the order of [`LogName`]. A
-//! log that has nothing to offer might still have something earlier under way, so the others wait for it: a moment if
-//! it is believed to be at its end, until it gets there if it is known not to be, but not if it has stopped moving.
-//! What comes later than that takes effect when it comes.
+//! log that has nothing to offer might still have something earlier under way. So a record waits until every such log
+//! has been asked for its end, a moment after the record came, and has been read up to there: what is appended later is
+//! later. The order is then the same whoever reads, and whenever. Only where nobody answers, or a log doesn't get to its
+//! end, the others go on after a while; what comes later than that takes effect when it comes, and is counted.
 
-use super::{Limits, LogName, Offset, PerLog, Positions, Run};
+use super::{Limits, LogName, Offset, PerLog, Positions, Record, Run};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// How long a record waits for other logs that seem to be at their ends.
-pub const TOGETHER: Duration = Duration::from_millis(5);
+/// How long a broker may take from the moment that it gives a record its time until everybody can see it.
+pub const SEEN_AFTER: Duration = Duration::from_millis(10);
 
-/// The same for a log from which something came lately: where records go back and forth, more will come, and on a busy
-/// machine a fetch takes longer than a moment.
-pub const TOGETHER_IF_LIVELY: Duration = Duration::from_millis(30);
+/// Further apart than this no two clocks are, of brokers or ours.
+pub const CLOCKS_APART_MS: i64 = 10_000;
 
-/// How long a log is lively after something came.
-pub const LIVELY: Duration = Duration::from_secs(10);
-
-/// How long a log that isn't at its end is waited for after it last moved.
+/// How long a log that isn't at its end is waited for after it last moved, and a log whose end nobody tells.
 pub const STALLED: Duration = Duration::from_secs(20);
+
+/// When a log's end was asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked {
+    pub at: Duration,
+    /// The time of day. A record that is much older came before anything that is appended from then on, whenever it was
+    /// read: a backlog needs no questions.
+    pub wall_ms: i64,
+}
 
 /// What has been read and not been taken yet. Times are counted from wherever the caller likes, but never go back.
 #[derive(Debug)]
 pub struct Merge {
     logs: PerLog<Queue>,
+    /// The latest that was taken.
+    taken: Option<(i64, LogName)>,
 }
 
 #[derive(Debug, Default)]
@@ -36,9 +44,9 @@ struct Queue {
     come_to: Offset,
     /// It reaches at least so far.
     end: Offset,
+    /// When that was asked for.
+    asked: Asked,
     moved_at: Duration,
-    /// When something last came from it.
-    came_at: Option<Duration>,
     /// The latest append time so far. A broker's clock may step back; its log's order doesn't.
     reached_ms: i64,
 }
@@ -49,18 +57,24 @@ pub struct Taken {
     pub runs: Vec<Run>,
     /// When there may be more without anything having come, if something is held back.
     pub wait_until: Option<Duration>,
+    /// From when on it would help to ask for the ends of the logs.
+    pub ask_at: Option<Duration>,
+    /// So many of the records belong before others that were taken already.
+    pub out_of_turn: usize,
 }
 
 impl Merge {
-    pub fn new(from: Positions, ends: Positions, now: Duration) -> Merge {
+    /// Begins at `from`; the logs reached to `ends` when they were asked.
+    pub fn new(from: Positions, ends: Positions, asked: Asked) -> Merge {
         let logs = PerLog::from_fn(|log| Queue {
             come_to: from[log],
             end: ends[log],
-            moved_at: now,
+            asked,
+            moved_at: asked.at,
             reached_ms: i64::MIN,
             ..Queue::default()
         });
-        Merge { logs }
+        Merge { logs, taken: None }
     }
 
     /// Adds what was read of a log, behind what was read of it before.
@@ -70,18 +84,20 @@ impl Merge {
         assert!(run.first().is_some_and(|first| first.offset >= queue.come_to), "a log is read in its order");
         queue.come_to = last.next();
         queue.moved_at = now;
-        queue.came_at = Some(now);
         queue.bytes += run.weight_bytes();
         queue.runs.push_back((run, now));
     }
 
-    /// Notes that a log reaches at least so far.
-    pub fn reaches(&mut self, log: LogName, end: Offset, now: Duration) {
+    /// Notes that a log reaches at least so far, which is what was said to a question.
+    pub fn reaches(&mut self, log: LogName, end: Offset, asked: Asked, now: Duration) {
         let queue = &mut self.logs[log];
         if queue.come_to >= queue.end {
             queue.moved_at = now;
         }
         queue.end = queue.end.max(end);
+        if asked.at > queue.asked.at {
+            queue.asked = asked;
+        }
     }
 
     /// Notes that nothing more will come below an offset.
@@ -124,7 +140,7 @@ impl Merge {
         while let Some((key, log)) = self.earliest(None) {
             let until = self.held_until(log);
             if now < until {
-                taken.wait_until = Some(until);
+                (taken.wait_until, taken.ask_at) = (Some(until), self.ask_at(log));
                 break;
             }
             let bound = self.earliest(Some(log));
@@ -135,6 +151,7 @@ impl Merge {
             if run.is_empty() {
                 break;
             }
+            taken.out_of_turn += self.note_turn(key, &run);
             records -= run.len().min(records);
             bytes -= run.bytes().min(bytes);
             taken.runs.push(run);
@@ -153,16 +170,41 @@ impl Merge {
 
     /// How long the next record of a log has to wait for logs that have nothing to offer.
     fn held_until(&self, log: LogName) -> Duration {
-        let came = self.logs[log].runs.front().map_or(Duration::ZERO, |(_, came)| *came);
-        let others = self.logs.iter().filter(|(other, queue)| *other != log && queue.runs.is_empty());
-        let until = others.map(|(_, queue)| {
+        let others = self.without_offer(log).map(|queue| {
             if queue.come_to < queue.end {
-                return queue.moved_at + STALLED;
+                queue.moved_at + STALLED
+            } else if self.logs[log].comes_before(queue.asked) {
+                Duration::ZERO
+            } else {
+                queue.asked.at + STALLED
             }
-            let is_lively = queue.came_at.is_some_and(|at| came < at + LIVELY);
-            came + if is_lively { TOGETHER_IF_LIVELY } else { TOGETHER }
         });
-        until.max().unwrap_or(Duration::ZERO)
+        others.max().unwrap_or(Duration::ZERO)
+    }
+
+    /// From when on an answer would tell that the next record of a log comes before everything that hasn't come yet.
+    fn ask_at(&self, log: LogName) -> Option<Duration> {
+        let (_, came) = self.logs[log].runs.front()?;
+        let is_open = self.without_offer(log).any(|queue| !self.logs[log].comes_before(queue.asked));
+        is_open.then_some(*came + SEEN_AFTER)
+    }
+
+    /// Says how many of these records others were taken before that belong behind them.
+    fn note_turn(&mut self, key: i64, run: &Run) -> usize {
+        let latest = self.taken;
+        self.taken = latest.max(Some((self.logs[run.log].reached_ms.max(key), run.log)));
+        if latest <= Some((key, run.log)) {
+            return 0;
+        }
+        let is_late = |record: &Record<'_>| latest > Some((record.appended_ms.max(key), run.log));
+        run.records().take_while(is_late).count()
+    }
+
+    fn without_offer(&self, but: LogName) -> impl Iterator<Item = &Queue> {
+        self.logs
+            .iter()
+            .filter(move |(other, queue)| *other != but && queue.runs.is_empty())
+            .map(|(_, queue)| queue)
     }
 }
 
@@ -170,6 +212,13 @@ impl Queue {
     fn next_ms(&self) -> Option<i64> {
         let record = self.runs.front()?.0.first()?;
         Some(record.appended_ms.max(self.reached_ms))
+    }
+
+    /// Whether all of the first run is earlier than what is appended to other logs after that question.
+    fn comes_before(&self, asked: Asked) -> bool {
+        let Some((run, came)) = self.runs.front() else { return false };
+        let newest_ms = run.last().map_or(i64::MAX, |last| last.appended_ms.max(self.reached_ms));
+        *came + SEEN_AFTER <= asked.at || newest_ms.saturating_add(CLOCKS_APART_MS) <= asked.wall_ms
     }
 
     /// Cuts off what is earlier than `bound`, or as early where a tie is ours, of the first run.
@@ -229,10 +278,21 @@ mod tests {
         Run::whole(log, Arc::new(arena))
     }
 
+    /// A question that was asked now.
+    fn asked(now: Duration) -> Asked {
+        Asked { at: now, wall_ms: 0 }
+    }
+
+    /// What has come, and all logs' ends were asked for afterwards.
     fn merge(runs: &[Run]) -> Merge {
-        let mut merge = Merge::new(Positions::default(), Positions::default(), Duration::ZERO);
-        runs.iter().for_each(|run| merge.add(run.clone(), NOW - TOGETHER_IF_LIVELY));
+        let mut merge = Merge::new(Positions::default(), Positions::default(), asked(NOW));
+        runs.iter().for_each(|run| merge.add(run.clone(), NOW - SEEN_AFTER));
         merge
+    }
+
+    /// Nothing more is there.
+    fn answer(merge: &mut Merge, at: Duration) {
+        LogName::ALL.into_iter().for_each(|log| merge.reaches(log, Offset(0), asked(at), at));
     }
 
     fn order(taken: &Taken) -> Vec<(LogName, u64)> {
@@ -264,33 +324,65 @@ mod tests {
     }
 
     #[test]
-    fn a_record_waits_a_moment_for_logs_at_their_ends() {
+    fn a_record_waits_until_the_other_logs_were_asked_after_it_came() {
         let mut merge = merge(&[]);
         merge.add(run(Usage, 0, &[10]), NOW);
         let taken = merge.take(&ALL, NOW);
-        assert_eq!((order(&taken), taken.wait_until), (vec![], Some(NOW + TOGETHER)));
-        merge.add(run(Commands, 0, &[9]), NOW);
-        assert_eq!(order(&merge.take(&ALL, NOW + TOGETHER_IF_LIVELY)), [(Commands, 0), (Usage, 0)]);
+        assert_eq!((order(&taken), taken.ask_at), (vec![], Some(NOW + SEEN_AFTER)));
+        answer(&mut merge, NOW + SEEN_AFTER - Duration::from_nanos(1));
+        assert!(merge.take(&ALL, NOW + SEEN_AFTER).runs.is_empty(), "it was asked too soon");
+        answer(&mut merge, NOW + SEEN_AFTER);
+        assert_eq!(order(&merge.take(&ALL, NOW + SEEN_AFTER)), [(Usage, 0)]);
     }
 
     #[test]
-    fn a_log_from_which_something_came_lately_is_waited_for_longer() {
-        let mut merge = merge(&[run(Commands, 0, &[1])]);
-        assert_eq!(order(&merge.take(&ALL, NOW)), [(Commands, 0)]);
-        merge.add(run(Usage, 0, &[10]), NOW);
-        assert_eq!(merge.take(&ALL, NOW + TOGETHER).wait_until, Some(NOW + TOGETHER_IF_LIVELY));
-        let later = NOW + LIVELY;
-        assert_eq!(order(&merge.take(&ALL, later)), [(Usage, 0)]);
-        merge.add(run(Usage, 1, &[11]), later);
-        assert_eq!(order(&merge.take(&ALL, later + TOGETHER)), [(Usage, 1)]);
+    fn what_an_answer_tells_of_is_waited_for() {
+        let mut merge = merge(&[run(Usage, 0, &[10])]);
+        merge.reaches(Commands, Offset(1), asked(NOW), NOW);
+        let taken = merge.take(&ALL, NOW + Duration::from_secs(1));
+        assert_eq!((order(&taken), taken.ask_at), (vec![], None));
+        let soon = NOW + Duration::from_secs(1);
+        merge.add(run(Commands, 0, &[9]), soon);
+        assert!(merge.take(&ALL, soon).runs.is_empty(), "what came later waits for another answer");
+        answer(&mut merge, soon + SEEN_AFTER);
+        assert_eq!(order(&merge.take(&ALL, soon + SEEN_AFTER)), [(Commands, 0), (Usage, 0)]);
+    }
+
+    #[test]
+    fn a_backlog_waits_for_nobody() {
+        let mut merge = merge(&[]);
+        let wall_ms = 1_000_000;
+        LogName::ALL
+            .into_iter()
+            .for_each(|log| merge.reaches(log, Offset(0), Asked { at: NOW * 2, wall_ms }, NOW * 2));
+        let late = NOW * 2;
+        merge.add(run(Usage, 0, &[wall_ms - CLOCKS_APART_MS]), late);
+        assert_eq!(order(&merge.take(&ALL, late)), [(Usage, 0)]);
+        merge.add(run(Usage, 1, &[wall_ms - CLOCKS_APART_MS + 1]), late);
+        assert!(merge.take(&ALL, late).runs.is_empty());
+    }
+
+    #[test]
+    fn where_nobody_answers_records_go_on_after_a_while_and_what_comes_late_is_counted() {
+        let mut merge = merge(&[]);
+        merge.add(run(Usage, 0, &[10, 11]), NOW);
+        assert_eq!(merge.take(&ALL, NOW).wait_until, Some(NOW + STALLED));
+        let later = NOW + STALLED;
+        assert_eq!(merge.take(&ALL, later).out_of_turn, 0);
+        merge.add(run(Commands, 0, &[9, 12]), later);
+        let taken = merge.take(&ALL, later);
+        assert_eq!((order(&taken), taken.out_of_turn), (vec![(Commands, 0), (Commands, 1)], 1));
+        merge.add(run(Commands, 2, &[13]), later);
+        assert_eq!(merge.take(&ALL, later).out_of_turn, 0);
     }
 
     #[test]
     fn a_log_that_is_not_at_its_end_is_waited_for_while_it_moves() {
         let mut merge = merge(&[run(Usage, 0, &[10])]);
-        merge.reaches(Catalog, Offset(5), NOW);
-        assert_eq!(merge.take(&ALL, NOW + TOGETHER).wait_until, Some(NOW + STALLED));
-        merge.add(run(Catalog, 0, &[1, 2]), NOW + TOGETHER);
+        merge.reaches(Catalog, Offset(5), asked(NOW), NOW);
+        let soon = NOW + Duration::from_millis(5);
+        assert_eq!(merge.take(&ALL, soon).wait_until, Some(NOW + STALLED));
+        merge.add(run(Catalog, 0, &[1, 2]), soon);
         let taken = merge.take(&ALL, NOW + STALLED);
         assert_eq!(order(&taken), [(Catalog, 0), (Catalog, 1)], "usage still waits");
         merge.nothing_below(Catalog, Offset(5), NOW + STALLED);
@@ -301,7 +393,7 @@ mod tests {
     #[test]
     fn a_log_that_stopped_short_of_its_end_is_not_waited_for_for_ever() {
         let mut merge = merge(&[run(Usage, 0, &[10])]);
-        merge.reaches(Commands, Offset(5), NOW);
+        merge.reaches(Commands, Offset(5), asked(NOW), NOW);
         assert!(merge.take(&ALL, NOW).runs.is_empty());
         assert_eq!(merge.stopped(Commands), Some((Offset(0), NOW)));
         assert_eq!(order(&merge.take(&ALL, NOW + STALLED)), [(Usage, 0)]);

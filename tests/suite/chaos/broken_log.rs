@@ -81,11 +81,13 @@ fn a_topic_that_was_made_anew_stops_its_shards() {
     // Shorter than what was read.
     Admin::of(&run).make_anew(4);
     run.await_reason(&run.instances[0], 4, "lost its tail or was made anew", SOON);
+    run.figures.tried("K4");
     // Longer: only the records themselves tell.
     run.instances[0].finish();
     write_usage(&run, 20_000);
     run.instances[0].start_again();
     run.await_reason(&run.instances[0], 4, "was the topic created anew?", SOON);
+    run.figures.tried("K4");
 }
 
 #[test]
@@ -103,6 +105,7 @@ fn a_partition_more_is_not_read() {
     run.instances[0].finish();
     run.instances[0].start_again();
     run.instances[0].await_end();
+    run.figures.tried("K6");
     assert!(run.instances[0].said("has 4 partitions, chaos.usage.events has 5") > 0);
 }
 
@@ -115,6 +118,7 @@ fn records_deleted_unread_stop_their_shards() {
     Admin::of(&run).delete_records(4);
     run.instances[0].start_again();
     run.await_reason(&run.instances[0], 4, "records were deleted unread", SOON);
+    run.figures.tried("K5");
 }
 
 #[test]
@@ -126,4 +130,5 @@ fn records_deleted_after_they_were_read_are_not_missed() {
     run.instances[0].kill();
     run.instances[0].start_again();
     run.recover("the deletion of what was read");
+    run.figures.tried("K5");
 }

@@ -29,7 +29,7 @@ fn tell(run: &Run, words: &[&str]) {
 
 /// What is refused for a while is done when it is allowed again, and nothing else comes of it.
 #[track_caller]
-fn check_passing(name: &'static str, begin: &[&str], reason: &str, end: &[&str]) {
+fn check_passing(id: &str, name: &'static str, begin: &[&str], reason: &str, end: &[&str]) {
     let _alone = alone();
     let mut run = at_work(name, |run| {
         tell(run, begin);
@@ -38,6 +38,7 @@ fn check_passing(name: &'static str, begin: &[&str], reason: &str, end: &[&str])
         tell(run, end);
         let took = run.recover(name);
         assert!(took < Duration::from_secs(6), "{took:?} until shards went on");
+        run.figures.tried(id);
     });
     run.conclude();
 }
@@ -45,24 +46,39 @@ fn check_passing(name: &'static str, begin: &[&str], reason: &str, end: &[&str])
 #[test]
 fn a_full_store_is_waited_for() {
     let (begin, end) = (["CONFIG", "SET", "maxmemory", "1"], ["CONFIG", "SET", "maxmemory", "0"]);
-    check_passing("full", &begin, "OOM", &end);
+    check_passing("R8", "full", &begin, "OOM", &end);
 }
 
 #[test]
 fn a_store_that_became_a_replica_is_waited_for() {
-    check_passing("replica", &["REPLICAOF", "127.0.0.1", "1"], "READONLY", &["REPLICAOF", "NO", "ONE"]);
+    check_passing("R6", "replica", &["REPLICAOF", "127.0.0.1", "1"], "READONLY", &["REPLICAOF", "NO", "ONE"]);
 }
 
 #[test]
 fn a_store_that_cant_save_is_waited_for() {
     let (begin, end) =
         (["CONFIG", "SET", "min-replicas-to-write", "1"], ["CONFIG", "SET", "min-replicas-to-write", "0"]);
-    check_passing("alone", &begin, "NOREPLICAS", &end);
+    check_passing("R7", "alone", &begin, "NOREPLICAS", &end);
+}
+
+#[test]
+fn a_full_disk_is_waited_for() {
+    let _alone = alone();
+    let mut run = at_work("disk", |run| {
+        run.servers.limit_store(Some(run.servers.length() + 10_000));
+        run.await_reason(&run.instances[0], 4, "MISCONF", SOON);
+        pause_ms(1500);
+        run.servers.limit_store(None);
+        let took = run.recover("a full disk");
+        assert!(took < Duration::from_secs(6), "{took:?} until shards went on");
+        run.figures.tried("R12");
+    });
+    run.conclude();
 }
 
 /// Whatever is done, nobody hears anything of it, also not from a process that comes later.
 #[track_caller]
-fn check_stop(name: &'static str, spoil: &[&str], shards: usize, reason: &str) {
+fn check_stop(id: &str, name: &'static str, spoil: &[&str], shards: usize, reason: &str) {
     let _alone = alone();
     let run = at_work(name, |run| {
         tell(run, spoil);
@@ -73,6 +89,7 @@ fn check_stop(name: &'static str, spoil: &[&str], shards: usize, reason: &str) {
         run.await_reason(&run.instances[0], shards, reason, SOON);
         pause_ms(3000);
         assert_eq!(run.webhooks_of(0), told, "nothing is told of shard 0");
+        run.figures.tried(id);
     });
     let said = run.instances[0].said(reason);
     assert!((shards..=3 * shards).contains(&said), "the log says it once for each start, not {said} times");
@@ -80,7 +97,7 @@ fn check_stop(name: &'static str, spoil: &[&str], shards: usize, reason: &str) {
 
 #[test]
 fn an_emptied_store_stops_every_shard() {
-    check_stop("emptied", &["FLUSHALL"], 4, "Redis has lost its data, or is another one");
+    check_stop("R4", "emptied", &["FLUSHALL"], 4, "Redis has lost its data, or is another one");
 }
 
 #[test]
@@ -95,17 +112,24 @@ fn a_store_that_drops_what_it_is_given_is_not_begun_with() {
         tell(run, &["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
         run.instances[0].start_again();
         run.recover("a promise to keep everything");
+        run.figures.tried("R8e");
     });
 }
 
 #[test]
 fn something_else_in_a_shards_place_stops_that_shard() {
-    check_stop("foreign", &["SET", "chaos:{0}:shard", "hello"], 1, "holds something that no owner wrote");
+    check_stop(
+        "R13",
+        "foreign",
+        &["SET", "chaos:{0}:shard", "hello"],
+        1,
+        "holds something that no owner wrote",
+    );
 }
 
 #[test]
 fn another_kind_of_value_in_a_shards_place_stops_that_shard() {
     let spoil =
         ["EVAL", "redis.call('DEL', KEYS[1]); redis.call('LPUSH', KEYS[1], 'x')", "1", "chaos:{0}:shard"];
-    check_stop("type", &spoil, 1, "holds something that no owner wrote");
+    check_stop("R13", "type", &spoil, 1, "holds something that no owner wrote");
 }

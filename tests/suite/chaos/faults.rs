@@ -16,6 +16,20 @@ pub(super) enum Fault {
     BrokerCrash { away_ms: u64 },
 }
 
+impl Fault {
+    /// What it is called in the page of figures.
+    pub(super) fn ids(self) -> &'static [&'static str] {
+        match self {
+            Fault::Kill { .. } => &["P1"],
+            Fault::Freeze { .. } => &["P2"],
+            Fault::StoreCrash { bytes_cut_max: 0, .. } => &["R1"],
+            Fault::StoreCrash { .. } => &["R1", "R2"],
+            Fault::StoreAwayInDrain { .. } => &["P7", "R1"],
+            Fault::BrokerCrash { .. } => &["K1"],
+        }
+    }
+}
+
 /// How many of each.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Menu {

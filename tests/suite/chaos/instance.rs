@@ -67,6 +67,7 @@ impl Instance {
         for (name, value) in &orders.more {
             command.env(name, value);
         }
+        command.envs(clock::environment());
         command.env_remove("GRACELINE_FAIL_AT");
         command.envs(fail_at.map(|at| ("GRACELINE_FAIL_AT", at)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);

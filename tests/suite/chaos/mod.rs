@@ -1,6 +1,7 @@
 //! The proof, on a real Kafka and a real Redis, that an invoice is a pure function of the log: whatever is killed, frozen,
 //! cut off or restarted, in the end the topics hold what `simulate` says of the same records.
 
+mod bad_network;
 mod broken_log;
 mod broken_store;
 mod clock;
@@ -8,13 +9,14 @@ mod commands;
 mod crowd;
 mod dump;
 mod faults;
+mod figures;
 mod instance;
 #[cfg(feature = "fail-points")]
 mod kill_points;
 mod numbers;
 mod peers;
 mod pen;
-mod races;
+mod proxy;
 mod random;
 mod recovery;
 mod replay;
@@ -26,10 +28,12 @@ mod verdict;
 #[cfg(feature = "fail-points")]
 mod zombies;
 
+use clock::Stopwatch;
 use crowd::Volume;
 use faults::Menu;
 use run::{Plan, Run, Session};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// One run at a time: they share the machine.
 fn alone() -> MutexGuard<'static, ()> {
@@ -78,11 +82,23 @@ fn a_calm_run_says_what_simulate_says() {
     });
 }
 
-/// The short form is for every day. The long one: `CHAOS_EVENTS=300000`, or `CHAOS_MINUTES=5`.
+/// The short form is for every day. The long one: `CHAOS_EVENTS=300000`, or `CHAOS_MINUTES=5`, which does it again and
+/// again for so long.
 #[test]
 fn whatever_breaks_the_invoices_are_the_same() {
     let _alone = alone();
-    let minutes = wish("CHAOS_MINUTES", 0);
+    let watch = Stopwatch::start();
+    let length = Duration::from_secs(60 * wish("CHAOS_MINUTES", 0));
+    for seed in seed().. {
+        break_everything(seed);
+        if watch.passed() >= length {
+            break;
+        }
+    }
+}
+
+fn break_everything(seed: u64) {
+    let minutes = wish("CHAOS_MINUTES", 0).min(5);
     let (events, events_a_second, menu) = match wish("CHAOS_EVENTS", minutes * 60_000) {
         0 => (20_000, 250, Menu { kills: 6, freezes: 1, store_crashes: 2, drains: 1, broker_crashes: 1 }),
         events => {
@@ -100,7 +116,7 @@ fn whatever_breaks_the_invoices_are_the_same() {
     };
     Run::prove(Plan {
         name: "breaking",
-        seed: seed(),
+        seed,
         instances: 3,
         shards: 4,
         customers: 30,

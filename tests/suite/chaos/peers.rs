@@ -32,6 +32,7 @@ fn a_backlog_on_default_settings_drains_fast() {
     run.instances.iter_mut().for_each(|instance| instance.start_again());
     run.recover("a backlog");
     let rate = events as f64 / watch.passed().as_secs_f64();
+    run.figures.tried("K8");
     println!("  {events} records of usage in {:?}, {rate:.0} a second", watch.passed());
     assert!(rate > 1500.0, "a backlog of {events} drains at {rate:.0} a second, starts included");
     run.conclude();
@@ -48,6 +49,7 @@ fn a_store_that_restarts_in_the_middle_of_a_backlog_loses_nothing() {
     assert!(read < 60_000, "the backlog was to last longer");
     pause(Duration::from_secs(3));
     run.servers.start_again(Server::Redis);
+    run.figures.tried("R1");
     run.recover(&format!("3 s without the store, {read} of 60,000 read"));
     run.conclude();
 }
@@ -68,6 +70,7 @@ fn a_process_that_dies_right_after_its_write_is_counted_once() {
             run.instances[0].kill();
             run.instances[0].start_again();
             run.recover("a death right after a write");
+            run.figures.tried("P1w");
         }
     });
     run.conclude();
@@ -130,6 +133,7 @@ fn ids_and_sources_that_join_to_the_same_text_are_different_events() {
         pen.write("usage.events", Some("c"), Some(&event));
     }
     pen.flush();
+    run.figures.tried("I1");
     let run_fates = run.conclude();
     assert_eq!((run_fates["billed"], run_fates["duplicate"]), (6, 6), "{run_fates:?}");
 }

@@ -127,27 +127,12 @@ fn without_given_time(value: &str) -> String {
 }
 
 /// A webhook, however it was delivered.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Webhook {
     pub(super) at: String,
     pub(super) topic: String,
     pub(super) key: String,
     pub(super) value: String,
-}
-
-/// Where a record that was sent on comes to its shard in the same moment as another one, nobody promises which is read
-/// first; the earlier of them says when a draft is told anew. So much that may make.
-const SAME_MOMENT_MS: i128 = 500;
-
-impl PartialEq for Webhook {
-    fn eq(&self, other: &Webhook) -> bool {
-        let ms = |webhook: &Webhook| Some(i128::from(Instant::parse_rfc3339(&webhook.at)?.0) / 1_000_000);
-        let is_then = match self.topic.ends_with(".updated") {
-            true => ms(self).zip(ms(other)).is_some_and(|(one, two)| (one - two).abs() <= SAME_MOMENT_MS),
-            false => self.at == other.at,
-        };
-        is_then && (&self.topic, &self.key, &self.value) == (&other.topic, &other.key, &other.value)
-    }
 }
 
 /// What came of a log.

@@ -1,16 +1,18 @@
 //! A run: servers, processors, a crowd, faults while it lasts, and the verdict.
 
-use super::clock::{Stopwatch, await_that, now_ms, pause, pause_ms};
+use super::clock::{self, Stopwatch, await_that, now_ms, pause, pause_ms};
 use super::crowd::{Crowd, Volume};
 use super::dump::Dump;
 #[cfg(feature = "fail-points")]
 use super::dump::Record;
 use super::faults::{self, Fault, Menu};
+use super::figures::Figures;
 use super::instance::{Instance, Orders};
 use super::pen::Pen;
+use super::proxy::Proxy;
 use super::random::Random;
 use super::servers::{Server, Servers};
-use super::{numbers, races, replay, story, verdict};
+use super::{numbers, replay, story, verdict};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -54,6 +56,7 @@ pub(super) struct Run {
     pub(super) servers: Servers,
     pub(super) orders: Orders,
     pub(super) instances: Vec<Instance>,
+    pub(super) figures: Figures,
 }
 
 /// Lets the crowd go when the work is done, and at once when it has failed.
@@ -79,8 +82,42 @@ impl Run {
 
     /// Starts the servers, and nothing else.
     pub(super) fn prepare(plan: Plan) -> Run {
+        clock::keep_time();
+        Run::found(plan, Servers::start(plan.name))
+    }
+
+    /// The same; the way to one of the servers is the proxy's.
+    pub(super) fn prepare_behind_proxy(plan: Plan, server: Server) -> (Run, Proxy) {
+        clock::keep_time();
+        let proxy = Proxy::start();
+        let address = proxy.address.to_string();
+        let servers = match server {
+            Server::Kafka => Servers::start_behind(plan.name, &address),
+            Server::Redis => Servers::start(plan.name),
+        };
+        let mut run = Run::found(plan, servers);
+        match server {
+            Server::Kafka => {
+                proxy.lead_to(&run.servers.brokers);
+                run.orders.brokers = address;
+            }
+            Server::Redis => {
+                proxy.lead_to(run.servers.redis.trim_start_matches("redis://"));
+                run.orders.redis = format!("redis://{address}");
+            }
+        }
+        (run, proxy)
+    }
+
+    /// The same, in a time in which midnight comes soon; says when.
+    #[cfg(feature = "fail-points")]
+    pub(super) fn prepare_before_midnight(plan: Plan, soon: Duration) -> (Run, i64) {
+        let midnight_ms = clock::live_before_midnight(soon);
+        (Run::found(plan, Servers::start(plan.name)), midnight_ms)
+    }
+
+    fn found(plan: Plan, servers: Servers) -> Run {
         println!("chaos {}: SEED={} {plan:?}", plan.name, plan.seed);
-        let servers = Servers::start(plan.name);
         let mut more = story::settings_in_environment();
         if plan.session == Session::Short {
             let session_ms = SHORT_SESSION.as_millis().to_string();
@@ -98,7 +135,7 @@ impl Run {
         for number in 0..plan.instances {
             let _ = fs::remove_file(orders.dir.join(format!("processor-{number}.log")));
         }
-        Run { plan, servers, orders, instances: Vec::new() }
+        Run { plan, servers, orders, instances: Vec::new(), figures: Figures::of(plan.name, plan.seed) }
     }
 
     /// Starts the instances, and waits until all shards are turned.
@@ -238,6 +275,7 @@ impl Run {
     }
 
     pub(super) fn commit_fault(&mut self, fault: Fault) {
+        fault.ids().iter().for_each(|id| self.figures.tried(id));
         match fault {
             Fault::Kill { instance, back_after_ms } => {
                 self.instances[instance].kill();
@@ -316,17 +354,13 @@ impl Run {
         numbers::hide(&mut run);
         numbers::hide(&mut simulated);
         verdict::check_accounts(&dump, &records, &run, &mut faults);
+        let late: usize =
+            self.instances.iter().map(|instance| instance.said("too late to be taken in their turn")).sum();
         let invoices = verdict::last_documents(&run).len();
-        let raced = races::set_aside(&mut run, &mut simulated);
-        if raced > invoices.div_ceil(200) {
-            faults.push(format!(
-                "{raced} of {invoices} invoices were told more or less often than by simulate"
-            ));
-        }
         verdict::compare(&run, &simulated, &mut faults);
         println!(
-            "  {invoices} invoices, {numbers} of them numbered over all shards, {raced} raced, {} webhooks, {} sent on, \
-             fates {:?}",
+            "  {invoices} invoices, {numbers} of them numbered over all shards, {} webhooks, {} sent on, {late} times \
+             records out of their turn, fates {:?}",
             run.webhooks.len(),
             dump.of("graceline.forwarded").count(),
             run.fates,
@@ -348,6 +382,8 @@ impl Run {
                 }
             }
         }
+        self.figures.events = dump.of("usage.events").count();
+        (self.figures.invoices, self.figures.differences) = (invoices, faults.len());
         assert!(faults.is_empty(), "SEED={}: {} faults\n{}", self.plan.seed, faults.len(), faults.join("\n"));
         run.fates
     }

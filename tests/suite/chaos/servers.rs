@@ -1,5 +1,6 @@
 //! A broker and a store of the run's own, which it may kill.
 
+use super::clock;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -24,20 +25,30 @@ pub(super) struct Servers {
     dir: PathBuf,
     pub(super) brokers: String,
     pub(super) redis: String,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Servers {
     /// Starts both, empty.
     pub(super) fn start(name: &str) -> Servers {
+        Servers::start_told(name, clock::environment())
+    }
+
+    /// The same, but the broker tells everybody to come to this address.
+    pub(super) fn start_behind(name: &str, advertised: &str) -> Servers {
+        Servers::start_told(name, vec![("SERVICES_KAFKA_ADVERTISED", advertised.to_owned())])
+    }
+
+    fn start_told(name: &str, environment: Vec<(&'static str, String)>) -> Servers {
         let dir = root().join("target/services").join(format!("chaos-{name}"));
-        services(&dir, &["down", "--wipe"]);
-        let said = services(&dir, &["up"]);
+        services(&dir, &["down", "--wipe"], &[]);
+        let said = services(&dir, &["up"], &environment);
         let address = |variable: &str| {
             let line = said.lines().find_map(|line| line.strip_prefix("export ")?.strip_prefix(variable));
             let value = line.unwrap_or_else(|| panic!("dev/services says no {variable}: {said}"));
             value.trim_start_matches('=').to_owned()
         };
-        Servers { brokers: address("KAFKA_BROKERS"), redis: address("REDIS_URL"), dir }
+        Servers { brokers: address("KAFKA_BROKERS"), redis: address("REDIS_URL"), dir, environment }
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -46,11 +57,11 @@ impl Servers {
 
     /// kill -9
     pub(super) fn kill(&self, server: Server) {
-        services(&self.dir, &["kill", server.name()]);
+        services(&self.dir, &["kill", server.name()], &[]);
     }
 
     pub(super) fn start_again(&self, server: Server) {
-        services(&self.dir, &["start", server.name()]);
+        services(&self.dir, &["start", server.name()], &self.environment);
     }
 
     /// Cuts bytes off the end of the store's append-only file, as a loss of power does. The store must be down.
@@ -72,6 +83,15 @@ impl Servers {
         fs::metadata(self.last_file()).expect("a file has a length").len()
     }
 
+    /// From now on none of its files can become longer than this; `None` lets them.
+    pub(super) fn limit_store(&self, bytes: Option<u64>) {
+        let pid = fs::read_to_string(self.dir.join("redis/pid")).expect("the store runs");
+        let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        let mut command = Command::new("prlimit");
+        command.args(["--pid", pid.trim(), &format!("--fsize={limit}:unlimited")]);
+        assert!(command.status().expect("prlimit can be run").success(), "a limit can be set");
+    }
+
     fn last_file(&self) -> PathBuf {
         let entries = fs::read_dir(self.dir.join("redis/appendonlydir")).expect("the store has its files");
         let paths = entries.map(|entry| entry.expect("a folder can be read").path());
@@ -86,7 +106,7 @@ impl Drop for Servers {
     fn drop(&mut self) {
         // What a failed run leaves behind is wanted for looking at.
         let arguments: &[&str] = if std::thread::panicking() { &["down"] } else { &["down", "--wipe"] };
-        services(&self.dir, arguments);
+        services(&self.dir, arguments, &[]);
     }
 }
 
@@ -94,9 +114,10 @@ pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn services(dir: &Path, arguments: &[&str]) -> String {
+fn services(dir: &Path, arguments: &[&str], environment: &[(&str, String)]) -> String {
     let mut command = Command::new(root().join("dev/services"));
     command.args(arguments).env("SERVICES_DIR", dir).env_remove("KAFKA_BROKERS").env_remove("REDIS_URL");
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     let output = command.stdin(Stdio::null()).output().expect("dev/services can be run");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "dev/services {arguments:?}: {errors}");

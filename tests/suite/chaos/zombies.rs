@@ -33,6 +33,7 @@ fn what_an_owner_writes_after_another_one_has_committed_never_counts() {
         // It writes before it hears of anything, and is a member again later.
         run.await_shards_of(0, 1);
         run.recover("a zombie");
+        run.figures.tried("P2");
     });
     run.conclude();
 }
@@ -53,6 +54,7 @@ fn nor_does_it_where_the_store_has_forgotten_the_other_owner() {
         run.servers.start_again(Server::Redis);
         run.instances[0].signal("CONT");
         run.recover("a zombie that the store remembers");
+        run.figures.tried("P3");
     });
     run.conclude();
 }
