@@ -104,9 +104,10 @@ pub struct Books {
     /// The bills that are drafts: what a change of the catalog may touch.
     pub(super) drafts: BTreeSet<u32>,
     pub(super) ids: Ids,
-    /// The ids of commands that were decided, by customer and id.
+    /// When commands were decided, by customer and id.
     pub(super) commands: BTreeMap<(String, String), Instant>,
-    pub(super) command_order: VecDeque<(String, String)>,
+    /// The same one by one as they came: an id that is free may come again.
+    pub(super) command_order: VecDeque<(Instant, (String, String))>,
     pub(super) parked: BTreeMap<u64, Held>,
     pub(super) parked_for: BTreeMap<String, Vec<u64>>,
     pub(super) next_parked: u64,
