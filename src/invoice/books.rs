@@ -48,7 +48,7 @@ pub type Headers<'a> = &'a [(&'a str, &'a [u8])];
 /// A record of a usage topic, and what it was understood to be.
 pub struct UsageRecord<'a> {
     pub key: Option<&'a [u8]>,
-    pub value: &'a [u8],
+    pub value: Option<&'a [u8]>,
     pub headers: Headers<'a>,
     /// Where it stands, as `topic/partition/offset`: the id of an event that has none.
     pub place: Place<'a>,
@@ -68,7 +68,7 @@ pub struct Place<'a> {
 /// A record of a command topic, and what it was understood to be.
 pub struct CommandRecord<'a> {
     pub key: Option<&'a [u8]>,
-    pub value: &'a [u8],
+    pub value: Option<&'a [u8]>,
     pub headers: Headers<'a>,
     pub command: super::command::Read<'a>,
 }
@@ -358,7 +358,7 @@ pub struct Held {
     pub happened_at: Instant,
     pub id_hash: u64,
     pub key: Option<Vec<u8>>,
-    pub value: Vec<u8>,
+    pub value: Option<Vec<u8>>,
     pub headers: Vec<(String, Vec<u8>)>,
     /// Where it stood first: topic, partition, offset.
     pub place: (String, u32, u64),

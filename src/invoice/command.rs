@@ -85,7 +85,7 @@ impl Books {
             topic: Topic::BillingRejected,
             key: record.key.map(<[u8]>::to_vec),
             headers,
-            value: Some(record.value.to_vec()),
+            value: record.value.map(<[u8]>::to_vec),
         });
     }
 
