@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::catalog::json::Json;
@@ -57,6 +57,10 @@ pub fn read_line(bytes: &[u8]) -> Result<Line, String> {
     };
     if !text.trim_start().starts_with('{') {
         return Err("not a JSON object".to_owned());
+    }
+    // A string that is asked for as bytes is read with control characters in it, which JSON doesn't have.
+    if text.bytes().any(|byte| byte < b' ') {
+        serde_json::from_str::<IgnoredAny>(&text).map_err(|error| without_place(&error))?;
     }
     let envelope: Envelope<'_> = serde_json::from_str(&text).map_err(|error| without_place(&error))?;
     envelope.into_line(is_marked)
@@ -177,5 +181,45 @@ impl<'de> Deserialize<'de> for Headers {
             }
         }
         deserializer.deserialize_map(Read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_stand_between_tokens_only() {
+        let line = |member: &str| {
+            let line = format!("{{\"at\":\t\"2023-01-01T00:00:00Z\",\"topic\":\"usage.events\",{member}}}");
+            read_line(line.as_bytes()).map(|_| ())
+        };
+        assert_eq!(line("\"key\":\t\"a\\tb\",\r\"headers\":{}"), Ok(()));
+        for member in
+            ["\"key\":\"a\tb\"", "\"text\":\"\u{1}\"", "\"headers\":{\"a\":\"\r\"}", "\"value\":\"\0\""]
+        {
+            assert!(line(member).is_err(), "{member:?}");
+        }
+    }
+
+    #[test]
+    fn any_bytes_come_through_as_they_are() {
+        let text = b"a\xff\xf0\xf4\x8f\xb8\x80\xf4\x8f\xbb\xbf\xf4\x8f\xbc\x80\xc3\xa9";
+        for member in [&b"text"[..], b"value"] {
+            let quote: &[u8] = if member == b"value" { b"\"" } else { b"" };
+            let line = [
+                &b"{\"at\":\"2023-01-01T00:00:00Z\",\"topic\":\"usage.events\",\"key\":\""[..],
+                text,
+                b"\",\"",
+                member,
+                b"\":\"",
+                text,
+                b"\"}",
+            ]
+            .concat();
+            let Ok(Line::Record(record)) = read_line(&line) else { panic!("it is a record") };
+            assert_eq!(record.key.as_deref(), Some(&text[..]));
+            assert_eq!(record.value, Some([quote, text, quote].concat()));
+        }
     }
 }
