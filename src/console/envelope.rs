@@ -113,21 +113,32 @@ impl Envelope<'_> {
 /// The first of 256 private characters that stand for single bytes while a line is read.
 const MARK: u32 = 0x10_FE00;
 
-/// A record may hold any bytes. JSON is text, so bytes that are none go through the reader in disguise.
+/// A record may hold any bytes. JSON is text, so bytes that are none go through the reader in disguise; and so do those of
+/// letters that would pass for the disguise.
 fn mark_stray_bytes(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() + 16);
+    let mark = |byte: &u8| char::from_u32(MARK + u32::from(*byte)).expect("the marks are letters");
     for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        text.extend(chunk.invalid().iter().filter_map(|byte| char::from_u32(MARK + u32::from(*byte))));
+        for letter in chunk.valid().chars() {
+            match marked_byte(letter) {
+                Some(_) => text.extend(letter.encode_utf8(&mut [0; 4]).as_bytes().iter().map(mark)),
+                None => text.push(letter),
+            }
+        }
+        text.extend(chunk.invalid().iter().map(mark));
     }
     text
+}
+
+fn marked_byte(letter: char) -> Option<u8> {
+    u32::from(letter).checked_sub(MARK).and_then(|byte| u8::try_from(byte).ok())
 }
 
 fn restore_stray_bytes(bytes: &[u8]) -> Vec<u8> {
     let mut restored = Vec::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for letter in chunk.valid().chars() {
-            match u32::from(letter).checked_sub(MARK).and_then(|byte| u8::try_from(byte).ok()) {
+            match marked_byte(letter) {
                 Some(byte) => restored.push(byte),
                 None => restored.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
             }
