@@ -10,9 +10,9 @@ def fault(at, sent):
     fates = [0] * 6
     units = decimal.Decimal(0)
     for shard in range(SHARDS):
-        record = json.loads(ask(at, "GET", f"graceline:{{{shard}}}:shard"))
-        fates = [sum(pair) for pair in zip(fates, record["books"]["fates"])]
-        count = record["books"]["subscriptions"]
+        books = json.loads(ask(at, "GET", f"graceline:{{{shard}}}:shard"))["record"]["books"]
+        fates = [sum(pair) for pair in zip(fates, books["fates"])]
+        count = books["subscriptions"]
         for first in range(0, count, 1000):
             keys = [f"graceline:{{{shard}}}:usage:{number}" for number in range(first, min(first + 1000, count))]
             units += sum(units_of(text) for text in ask(at, "MGET", *keys).splitlines() if text)
