@@ -75,6 +75,9 @@ fn without_place(error: &serde_json::Error) -> String {
 impl Envelope<'_> {
     fn into_line(self, is_marked: bool) -> Result<Line, String> {
         let restore = |bytes: Vec<u8>| if is_marked { restore_stray_bytes(&bytes) } else { bytes };
+        let name = |text: String| {
+            String::from_utf8(restore(text.into_bytes())).map_err(|_| "a name is no text".to_owned())
+        };
         if let Some(config) = self.config {
             let is_alone =
                 self.at.is_none() && self.topic.is_none() && self.value.is_none() && self.text.is_none();
@@ -98,12 +101,13 @@ impl Envelope<'_> {
         };
         let value = self.value.map(|raw| raw.get().as_bytes().to_vec()).or(self.text.map(|text| text.0));
         let headers = self.headers.map(|headers| headers.0).unwrap_or_default();
+        let headers = headers.into_iter().map(|(known, value)| Ok((name(known)?, restore(value))));
         Ok(Line::Record(Box::new(Record {
             at,
-            topic: topic.into_owned(),
+            topic: name(topic.into_owned())?,
             key: self.key.map(|key| restore(key.0)),
             value: value.map(restore),
-            headers: headers.into_iter().map(|(name, value)| (name, restore(value))).collect(),
+            headers: headers.collect::<Result<_, String>>()?,
         })))
     }
 }
@@ -232,5 +236,16 @@ mod tests {
             assert_eq!(record.key.as_deref(), Some(&text[..]));
             assert_eq!(record.value, Some([quote, text, quote].concat()));
         }
+    }
+
+    #[test]
+    fn a_name_is_text() {
+        let line = |member: &[u8]| {
+            let head = b"{\"at\":\"2023-01-01T00:00:00Z\",\"text\":\"\xff\",";
+            read_line(&[&head[..], member, b"}"].concat()).map(|_| ())
+        };
+        assert_eq!(line("\"topic\":\"\u{10FE41}\",\"headers\":{\"\u{10FE41}\":\"\"}".as_bytes()), Ok(()));
+        assert!(line(b"\"topic\":\"usage\xff\"").is_err());
+        assert!(line(b"\"topic\":\"usage\",\"headers\":{\"\xff\":\"\"}").is_err());
     }
 }
