@@ -69,6 +69,12 @@ impl Inbox {
         resume
     }
 
+    /// What waits here of logs that aren't paused.
+    pub(crate) fn backlog_bytes(&self) -> usize {
+        let held = self.held();
+        LogName::ALL.into_iter().filter(|log| !held.paused[*log]).map(|log| held.bytes[log]).sum()
+    }
+
     /// Holds back what comes from now on: there may be something missing before it.
     pub(crate) fn freeze(&self) {
         self.held().freezes += 1;

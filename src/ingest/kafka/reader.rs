@@ -74,6 +74,13 @@ const BURST: usize = 512;
 /// The least that a log of a shard may have read ahead.
 const LOG_BYTES_MIN: usize = 1 << 20;
 
+/// Where so much waits to be taken this thread rests, and the client stops fetching by itself. Memory that is used again
+/// and again stays in the processor's cache; pausing a log throws away what was fetched of it.
+const BACKLOG_BYTES: usize = 24 << 20;
+
+/// How long nothing may be taken before reading goes on: one shard that can't go on must not hold up the others.
+const PATIENCE: Duration = Duration::from_millis(20);
+
 impl Reader {
     pub(crate) fn start(
         settings: &KafkaSettings,
@@ -111,6 +118,7 @@ impl Reader {
                 return;
             }
             let idle = self.read_burst();
+            self.rest();
             if idle || since(flushed_at) >= LINGER {
                 self.flush_all();
                 flushed_at = now();
@@ -158,6 +166,23 @@ impl Reader {
             self.meet(&error);
         }
         false
+    }
+
+    /// Waits while the shards have enough to do, as long as they do it.
+    fn rest(&self) {
+        let mut backlog = self.backlog_bytes();
+        let mut moved_at = now();
+        while backlog > BACKLOG_BYTES.min(self.bytes_max / 2) && since(moved_at) < PATIENCE {
+            thread::sleep(Duration::from_millis(1));
+            let before = std::mem::replace(&mut backlog, self.backlog_bytes());
+            if backlog < before {
+                moved_at = now();
+            }
+        }
+    }
+
+    fn backlog_bytes(&self) -> usize {
+        self.slots.iter().flatten().map(|slot| slot.inbox.backlog_bytes()).sum()
     }
 
     fn sort(&mut self, message: &BorrowedMessage<'_>) {

@@ -150,7 +150,7 @@ impl KafkaSettings {
         config
             .set("fetch.queue.backoff.ms", "5")
             .set("queued.min.messages", "1000000")
-            .set("queued.max.messages.kbytes", "65536")
+            .set("queued.max.messages.kbytes", "8192")
             .set("fetch.message.max.bytes", "4194304")
             .set("fetch.error.backoff.ms", "50")
             .set("check.crcs", "true");
