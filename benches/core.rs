@@ -63,7 +63,14 @@ fn take(books: &mut Books, month: &Month, first: u64, values: &[Vec<u8>]) {
         let place = Place { topic: "usage.events", partition: 0, offset };
         books.decide(
             month.middle,
-            &Input::Usage(UsageRecord { key: None, value, headers: &[], place, event, id_hash: Some(hash) }),
+            &Input::Usage(UsageRecord {
+                key: None,
+                value: Some(value),
+                headers: &[],
+                place,
+                event,
+                id_hash: Some(hash),
+            }),
         );
     }
 }

@@ -1,14 +1,17 @@
 //! What must hold of any bytes at all. The targets hand them in.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
+use graceline::console::envelope::{Line, Record, read_line};
+use graceline::console::simulate::{SimulateError, simulate};
 use graceline::ingest::dialect::{Format, Headers, read_usage};
 use graceline::ingest::json;
+use graceline::invoice::instant::Instant;
 use graceline::invoice::quantity::Quantity;
 use graceline::invoice::usage::{UsageEvent, Value, Whose, id_hash};
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// Usage that is read has sound parts, and is the same with blanks between its tokens.
 pub fn check_usage(format: Format, value: &[u8], headers: Headers<'_>) {
@@ -64,6 +67,92 @@ pub fn check_number(text: &str) {
         assert_eq!(quantity, Quantity::parse_text(text), "{text}");
         assert_eq!(text_of(&format!("{text}e0")), as_text, "{text}");
     }
+}
+
+/// A line that `simulate` reads is JSON, and its record is the same when it is written as text and read again.
+pub fn check_line(line: &[u8]) {
+    let Ok(read) = read_line(line) else { return };
+    if let Ok(text) = std::str::from_utf8(line) {
+        serde_json::from_str::<IgnoredAny>(text).expect("a line is JSON");
+    }
+    let Line::Record(record) = read else { return };
+    let Ok(Line::Record(again)) = read_line(&written(&record)) else {
+        panic!("what was read can be written")
+    };
+    let Record { at, topic, key, value, headers } = *again;
+    let again = (at, topic, key, value, headers);
+    assert_eq!(again, (record.at, record.topic, record.key, record.value, record.headers));
+}
+
+fn written(record: &Record) -> Vec<u8> {
+    let mut line = format!("{{\"at\":\"{}\",\"topic\":", record.at).into_bytes();
+    push_quoted(&mut line, record.topic.as_bytes());
+    for (name, bytes) in [("key", &record.key), ("text", &record.value)] {
+        if let Some(bytes) = bytes {
+            line.extend_from_slice(format!(",\"{name}\":").as_bytes());
+            push_quoted(&mut line, bytes);
+        }
+    }
+    line.extend_from_slice(b",\"headers\":{");
+    for (place, (name, value)) in record.headers.iter().enumerate() {
+        line.extend_from_slice(if place > 0 { b"," } else { b"" });
+        push_quoted(&mut line, name.as_bytes());
+        line.push(b':');
+        push_quoted(&mut line, value);
+    }
+    line.extend_from_slice(b"}}");
+    line
+}
+
+fn push_quoted(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'"');
+    for &byte in bytes {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            0..0x20 => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+            _ => out.push(byte),
+        }
+    }
+    out.push(b'"');
+}
+
+/// A file gives an answer, the same each time, in which each record of usage has met its fate; or it names the first
+/// line that is bad, and says nothing else.
+pub fn check_file(lines: &[u8]) {
+    let mut told = Vec::new();
+    let until = Instant::parse_rfc3339("2024-01-01T00:00:00Z");
+    match simulate(lines, &mut told, until, true) {
+        Ok(()) => {
+            let last = told.split(|&byte| byte == b'\n').rev().nth(1).expect("the last line are the books");
+            let Ends { books } = serde_json::from_slice(last).expect("the books are JSON");
+            let usage =
+                lines.split(|&byte| byte == b'\n').filter(|line| is_usage(line, until)).count() as u64;
+            assert_eq!(books.fates.values().sum::<u64>(), usage);
+            let mut again = Vec::new();
+            simulate(lines, &mut again, until, true).unwrap_or_else(|_| panic!("it was read before"));
+            assert_eq!(told, again);
+        }
+        Err(SimulateError::BadLine(bad)) => {
+            assert!(told.is_empty());
+            assert!(bad.number >= 1 && bad.number <= lines.split(|&byte| byte == b'\n').count() as u64);
+        }
+        Err(SimulateError::Io(error)) => panic!("{error}"),
+    }
+}
+
+fn is_usage(line: &[u8], until: Option<Instant>) -> bool {
+    let Ok(Line::Record(record)) = read_line(line.trim_ascii()) else { return false };
+    record.topic == "usage.events" && Some(record.at) <= until
+}
+
+#[derive(serde::Deserialize)]
+struct Ends {
+    books: BooksEnd,
+}
+
+#[derive(serde::Deserialize)]
+struct BooksEnd {
+    fates: BTreeMap<String, u64>,
 }
 
 fn check_event(event: &UsageEvent<'_>) {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::catalog::json::Json;
@@ -58,6 +58,10 @@ pub fn read_line(bytes: &[u8]) -> Result<Line, String> {
     if !text.trim_start().starts_with('{') {
         return Err("not a JSON object".to_owned());
     }
+    // A string that is asked for as bytes is read with control characters in it, which JSON doesn't have.
+    if text.bytes().any(|byte| byte < b' ') {
+        serde_json::from_str::<IgnoredAny>(&text).map_err(|error| without_place(&error))?;
+    }
     let envelope: Envelope<'_> = serde_json::from_str(&text).map_err(|error| without_place(&error))?;
     envelope.into_line(is_marked)
 }
@@ -71,6 +75,9 @@ fn without_place(error: &serde_json::Error) -> String {
 impl Envelope<'_> {
     fn into_line(self, is_marked: bool) -> Result<Line, String> {
         let restore = |bytes: Vec<u8>| if is_marked { restore_stray_bytes(&bytes) } else { bytes };
+        let name = |text: String| {
+            String::from_utf8(restore(text.into_bytes())).map_err(|_| "a name is no text".to_owned())
+        };
         if let Some(config) = self.config {
             let is_alone =
                 self.at.is_none() && self.topic.is_none() && self.value.is_none() && self.text.is_none();
@@ -94,12 +101,13 @@ impl Envelope<'_> {
         };
         let value = self.value.map(|raw| raw.get().as_bytes().to_vec()).or(self.text.map(|text| text.0));
         let headers = self.headers.map(|headers| headers.0).unwrap_or_default();
+        let headers = headers.into_iter().map(|(known, value)| Ok((name(known)?, restore(value))));
         Ok(Line::Record(Box::new(Record {
             at,
-            topic: topic.into_owned(),
+            topic: name(topic.into_owned())?,
             key: self.key.map(|key| restore(key.0)),
             value: value.map(restore),
-            headers: headers.into_iter().map(|(name, value)| (name, restore(value))).collect(),
+            headers: headers.collect::<Result<_, String>>()?,
         })))
     }
 }
@@ -109,21 +117,32 @@ impl Envelope<'_> {
 /// The first of 256 private characters that stand for single bytes while a line is read.
 const MARK: u32 = 0x10_FE00;
 
-/// A record may hold any bytes. JSON is text, so bytes that are none go through the reader in disguise.
+/// A record may hold any bytes. JSON is text, so bytes that are none go through the reader in disguise; and so do those of
+/// letters that would pass for the disguise.
 fn mark_stray_bytes(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() + 16);
+    let mark = |byte: &u8| char::from_u32(MARK + u32::from(*byte)).expect("the marks are letters");
     for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        text.extend(chunk.invalid().iter().filter_map(|byte| char::from_u32(MARK + u32::from(*byte))));
+        for letter in chunk.valid().chars() {
+            match marked_byte(letter) {
+                Some(_) => text.extend(letter.encode_utf8(&mut [0; 4]).as_bytes().iter().map(mark)),
+                None => text.push(letter),
+            }
+        }
+        text.extend(chunk.invalid().iter().map(mark));
     }
     text
+}
+
+fn marked_byte(letter: char) -> Option<u8> {
+    u32::from(letter).checked_sub(MARK).and_then(|byte| u8::try_from(byte).ok())
 }
 
 fn restore_stray_bytes(bytes: &[u8]) -> Vec<u8> {
     let mut restored = Vec::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for letter in chunk.valid().chars() {
-            match u32::from(letter).checked_sub(MARK).and_then(|byte| u8::try_from(byte).ok()) {
+            match marked_byte(letter) {
                 Some(byte) => restored.push(byte),
                 None => restored.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
             }
@@ -177,5 +196,56 @@ impl<'de> Deserialize<'de> for Headers {
             }
         }
         deserializer.deserialize_map(Read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_stand_between_tokens_only() {
+        let line = |member: &str| {
+            let line = format!("{{\"at\":\t\"2023-01-01T00:00:00Z\",\"topic\":\"usage.events\",{member}}}");
+            read_line(line.as_bytes()).map(|_| ())
+        };
+        assert_eq!(line("\"key\":\t\"a\\tb\",\r\"headers\":{}"), Ok(()));
+        for member in
+            ["\"key\":\"a\tb\"", "\"text\":\"\u{1}\"", "\"headers\":{\"a\":\"\r\"}", "\"value\":\"\0\""]
+        {
+            assert!(line(member).is_err(), "{member:?}");
+        }
+    }
+
+    #[test]
+    fn any_bytes_come_through_as_they_are() {
+        let text = b"a\xff\xf0\xf4\x8f\xb8\x80\xf4\x8f\xbb\xbf\xf4\x8f\xbc\x80\xc3\xa9";
+        for member in [&b"text"[..], b"value"] {
+            let quote: &[u8] = if member == b"value" { b"\"" } else { b"" };
+            let line = [
+                &b"{\"at\":\"2023-01-01T00:00:00Z\",\"topic\":\"usage.events\",\"key\":\""[..],
+                text,
+                b"\",\"",
+                member,
+                b"\":\"",
+                text,
+                b"\"}",
+            ]
+            .concat();
+            let Ok(Line::Record(record)) = read_line(&line) else { panic!("it is a record") };
+            assert_eq!(record.key.as_deref(), Some(&text[..]));
+            assert_eq!(record.value, Some([quote, text, quote].concat()));
+        }
+    }
+
+    #[test]
+    fn a_name_is_text() {
+        let line = |member: &[u8]| {
+            let head = b"{\"at\":\"2023-01-01T00:00:00Z\",\"text\":\"\xff\",";
+            read_line(&[&head[..], member, b"}"].concat()).map(|_| ())
+        };
+        assert_eq!(line("\"topic\":\"\u{10FE41}\",\"headers\":{\"\u{10FE41}\":\"\"}".as_bytes()), Ok(()));
+        assert!(line(b"\"topic\":\"usage\xff\"").is_err());
+        assert!(line(b"\"topic\":\"usage\",\"headers\":{\"\xff\":\"\"}").is_err());
     }
 }

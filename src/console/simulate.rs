@@ -224,7 +224,7 @@ pub fn decide(
         "billing.catalog" => books.decide(at, &Input::Catalog { key, value, headers }),
         "billing.commands" => {
             let command = read_command(bytes);
-            books.decide(at, &Input::Command(CommandRecord { key, value: bytes, headers, command }));
+            books.decide(at, &Input::Command(CommandRecord { key, value, headers, command }));
         }
         _ => {
             let format = books.settings().format.into();
@@ -234,10 +234,7 @@ pub fn decide(
             } else {
                 Err(crate::invoice::usage::Malformed)
             };
-            books.decide(
-                at,
-                &Input::Usage(UsageRecord { key, value: bytes, headers, place, event, id_hash: None }),
-            );
+            books.decide(at, &Input::Usage(UsageRecord { key, value, headers, place, event, id_hash: None }));
         }
     }
 }

@@ -154,6 +154,10 @@ mod tests {
             assert_eq!(content_of(one), content_of(other), "{one} is {other}");
         }
         assert_eq!(content(""), content_of("{}"));
+        let amount = |written: &str| content(&format!(r#","precise_total_amount_cents":{written}"#));
+        for other in ["12.50", "125e-1", r#""12.5""#, r#""012.50""#] {
+            assert_eq!(amount("12.5"), amount(other), "12.5 is {other}");
+        }
     }
 
     #[test]
@@ -204,7 +208,7 @@ mod tests {
             r#"{"a":{"a":5}}"#,
         ];
         let mut digests: Vec<u64> = all.iter().map(|properties| content_of(properties)).collect();
-        for amount in ["0", r#""0""#, r#""""#, r#""null""#] {
+        for amount in ["0", "1", r#""""#, r#""null""#, r#""1e0""#] {
             digests.push(content(&format!(r#","precise_total_amount_cents":{amount}"#)));
         }
         for timestamp in ["0", "1", "0.000000001"] {

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use crate::invoice::instant::Instant;
+use crate::invoice::quantity::Quantity;
 use crate::invoice::usage::{Malformed, Value};
 
 use super::content::{Names, Object};
@@ -138,12 +139,20 @@ impl<'a> Envelope<'a> {
         read.map(Some).ok_or(Malformed)
     }
 
-    /// The amount that stands there, a number or a text, and the one text that all its spellings share.
+    /// The amount that stands there, a number or a text, and the one text that all its spellings share: as text it is
+    /// the same amount.
     pub(super) fn amount(&self, member: Member) -> Result<(Value<'a>, Cow<'a, str>), Malformed> {
         match member.meant() {
             None => Ok((Value::Null, Cow::Borrowed("null"))),
             Some(token) if token.kind == TokenKind::Number || token.kind.is_text() => {
-                Ok((self.reader.value_of(token), self.reader.compact(token, 0)))
+                let value = self.reader.value_of(token);
+                let amount = match &value {
+                    Value::Text(text) => {
+                        Quantity::parse_text(text).map(|amount| Cow::Owned(amount.to_string()))
+                    }
+                    _ => None,
+                };
+                Ok((value, amount.unwrap_or_else(|| self.reader.compact(token, 0))))
             }
             Some(_) => Err(Malformed),
         }

@@ -186,6 +186,9 @@ impl Books {
     fn check_known_subscription(&self, record: &SubscriptionRecord) -> Result<(), Fault> {
         let Some(number) = self.subscriptions.find(&record.external_id) else { return Ok(()) };
         let known = self.subscriptions.get(number);
+        if record.ended_at.is_some_and(|end| end < known.anchor.started_at) && record.started_at.is_none() {
+            return Err(Fault::invalid("/ended_at"));
+        }
         if known.has_ended(self.now) {
             return Err(Fault::new("subscription_ended", ""));
         }
@@ -200,10 +203,7 @@ impl Books {
         if let Some((_, pointer)) = changed.iter().find(|(changed, _)| *changed) {
             return Err(Fault::new("immutable", *pointer));
         }
-        match record.ended_at {
-            Some(end) if end < known.anchor.started_at => Err(Fault::invalid("/ended_at")),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// A customer's currency and own grace against the plans of its subscriptions (R43, R85).

@@ -89,7 +89,7 @@ impl Books {
         let fate = self.fate(record);
         self.count_fate(&fate);
         if let Fate::Rejected(reason) = fate {
-            self.reject(reason, record.key.map(<[u8]>::to_vec), record.value.to_vec());
+            self.reject(reason, record.key.map(<[u8]>::to_vec), record.value.map(<[u8]>::to_vec));
         }
     }
 
@@ -106,19 +106,13 @@ impl Books {
     }
 
     /// Sends a dead letter: what came in, and why it can't be billed (R20).
-    pub(super) fn reject(&mut self, reason: Refusal, key: Option<Vec<u8>>, value: Vec<u8>) {
+    pub(super) fn reject(&mut self, reason: Refusal, key: Option<Vec<u8>>, value: Option<Vec<u8>>) {
         let headers = vec![("graceline-reason".to_owned(), reason.name().as_bytes().to_vec())];
-        self.notices.push(Notice {
-            at: self.now,
-            topic: Topic::UsageRejected,
-            key,
-            headers,
-            value: Some(value),
-        });
+        self.notices.push(Notice { at: self.now, topic: Topic::UsageRejected, key, headers, value });
     }
 
     fn fate(&mut self, record: &UsageRecord<'_>) -> Fate {
-        if record.value.len() > self.settings.max_event_bytes {
+        if record.value.is_some_and(|value| value.len() > self.settings.max_event_bytes) {
             return Fate::Rejected(Refusal::TooLarge);
         }
         let Ok(event) = &record.event else { return Fate::Rejected(Refusal::Malformed) };

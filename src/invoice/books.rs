@@ -50,7 +50,7 @@ pub type Headers<'a> = &'a [(&'a str, &'a [u8])];
 /// A record of a usage topic, and what it was understood to be.
 pub struct UsageRecord<'a> {
     pub key: Option<&'a [u8]>,
-    pub value: &'a [u8],
+    pub value: Option<&'a [u8]>,
     pub headers: Headers<'a>,
     /// Where it stands, as `topic/partition/offset`: the id of an event that has none.
     pub place: Place<'a>,
@@ -70,7 +70,7 @@ pub struct Place<'a> {
 /// A record of a command topic, and what it was understood to be.
 pub struct CommandRecord<'a> {
     pub key: Option<&'a [u8]>,
-    pub value: &'a [u8],
+    pub value: Option<&'a [u8]>,
     pub headers: Headers<'a>,
     pub command: super::command::Read<'a>,
 }
@@ -107,9 +107,10 @@ pub struct Books {
     /// The bills that are drafts: what a change of the catalog may touch.
     pub(super) drafts: BTreeSet<u32>,
     pub(super) ids: Ids,
-    /// The ids of commands that were decided, by customer and id.
+    /// When commands were decided, by customer and id.
     pub(super) commands: BTreeMap<(String, String), Instant>,
-    pub(super) command_order: VecDeque<(String, String)>,
+    /// The same one by one as they came: an id that is free may come again.
+    pub(super) command_order: VecDeque<(Instant, (String, String))>,
     pub(super) parked: BTreeMap<u64, Held>,
     pub(super) parked_for: BTreeMap<String, Vec<u64>>,
     pub(super) next_parked: u64,
@@ -378,7 +379,7 @@ pub struct Held {
     pub happened_at: Instant,
     pub id_hash: u64,
     pub key: Option<Vec<u8>>,
-    pub value: Vec<u8>,
+    pub value: Option<Vec<u8>>,
     pub headers: Vec<(String, Vec<u8>)>,
     /// Where it stood first: topic, partition, offset.
     pub place: (String, u32, u64),

@@ -85,7 +85,7 @@ impl Books {
             topic: Topic::BillingRejected,
             key: record.key.map(<[u8]>::to_vec),
             headers,
-            value: Some(record.value.to_vec()),
+            value: record.value.map(<[u8]>::to_vec),
         });
     }
 
@@ -557,7 +557,8 @@ struct OneOffPrice {
 
 /// R83: an amount, or units and what one of them costs.
 fn one_off_price(json: &Json) -> Result<OneOffPrice, Reason> {
-    let display_name = json.get("invoice_display_name").and_then(Json::as_text).ok_or(MALFORMED)?.to_owned();
+    let display_name = json.get("invoice_display_name").and_then(Json::as_text);
+    let display_name = display_name.filter(|name| !name.is_empty()).ok_or(MALFORMED)?.to_owned();
     let units = json.get("units").map(|units| units.as_price().ok_or(MALFORMED)).transpose()?;
     let amount = match json.get("amount_cents") {
         None => None,

@@ -355,7 +355,8 @@ impl Books {
             BillKind::Opening { subscription, ordinal } => {
                 let subscription = self.subscriptions.get(subscription);
                 let window = subscription.window(ordinal).expect("a draft has its window");
-                self.advance_fee(bill.customer, window).into_iter().collect()
+                let exponent = self.exponent_of(bill.customer, &self.prices_of(window.plan).plan);
+                self.advance_fee(bill.customer, window, exponent).into_iter().collect()
             }
             BillKind::OneOff | BillKind::Credit => Vec::new(),
         }
@@ -365,10 +366,10 @@ impl Books {
         let basis = self.basis(bill.customer, window, bill.edits());
         let mut fees: Vec<Fee> = self.own_base_fee(bill.customer, window).0.into_iter().collect();
         let next = subscription.window(window.ordinal + 1);
-        fees.extend(next.and_then(|next| self.advance_fee(bill.customer, next)));
+        fees.extend(next.and_then(|next| self.advance_fee(bill.customer, next, basis.exponent)));
         fees.extend(basis.fees());
         for original in subscription.originals_on(window) {
-            fees.extend(late_fees(original));
+            fees.extend(late_fees(original, basis.exponent));
         }
         fees
     }
@@ -412,13 +413,13 @@ impl Books {
         (subscription_fee(plan, &used.minus(&Amount::plain(prepaid, exponent)), period), used.cents)
     }
 
-    /// The fee of a window that is billed before it runs, on the draft that was made when it started.
-    fn advance_fee(&self, customer: u32, window: &Window) -> Option<Fee> {
+    /// The fee of a window that is billed before it runs, on the draft that was made when it started. The minor unit is
+    /// that draft's: the plan before may be in another currency.
+    fn advance_fee(&self, customer: u32, window: &Window, exponent: u32) -> Option<Fee> {
         let plan = &self.prices_of(window.plan).plan;
         if !plan.pay_in_advance || window.prepaid != Prepaid::OnDraft {
             return None;
         }
-        let exponent = self.exponent_of(customer, plan);
         let (to, end) = window.planned();
         let share = window.period.share(plan.interval, end, self.zone_of(customer));
         subscription_fee(plan, &base_fee(plan, share, exponent), (window.period.from, to))
@@ -433,7 +434,7 @@ impl Books {
                 .prices_of(window.plan)
                 .plan
                 .pay_in_advance
-                .then(|| self.advance_fee(customer, window).map_or(0, |fee| fee.amount_cents)),
+                .then(|| self.advance_fee(customer, window, 0).map_or(0, |fee| fee.amount_cents)),
         }
     }
 
@@ -499,8 +500,9 @@ pub(super) fn exact_shown(amount: &Exact) -> String {
     String::from_utf8(text).expect("a number is text")
 }
 
-/// What late usage adds to a sealed period, at the prices it was sealed with.
-fn late_fees(window: &Window) -> Vec<Fee> {
+/// What late usage adds to a sealed period, at the prices it was sealed with. Its minor units stay what they are on an
+/// invoice whose currency has another exponent.
+fn late_fees(window: &Window, exponent: u32) -> Vec<Fee> {
     let sealing = window.sealed.as_deref().expect("late usage is of a sealed period");
     let Some(with_late) = &sealing.with_late else { return Vec::new() };
     let basis = |usage| Basis {
@@ -516,7 +518,11 @@ fn late_fees(window: &Window) -> Vec<Fee> {
     if planted::is(Bug::IncrementPricedAlone) {
         return basis(with_late).increments(&basis(&Default::default()));
     }
-    basis(with_late).increments(&basis(&sealing.billed))
+    let mut fees = basis(with_late).increments(&basis(&sealing.billed));
+    for fee in &mut fees {
+        fee.precise = fee.precise.shifted(sealing.exponent as i32 - exponent as i32);
+    }
+    fees
 }
 
 impl Subscription {

@@ -14,7 +14,7 @@ pub(super) fn hold(checked: &Checked<'_>, id_hash: u64, record: &UsageRecord<'_>
         happened_at: checked.happened_at,
         id_hash,
         key: record.key.map(<[u8]>::to_vec),
-        value: record.value.to_vec(),
+        value: record.value.map(<[u8]>::to_vec),
         headers: record.headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect(),
         place: (record.place.topic.to_owned(), record.place.partition, record.place.offset),
     }

@@ -43,6 +43,8 @@ pub struct Keeping {
     new_commands: Vec<(String, String, Instant)>,
     first_command: u64,
     next_command: u64,
+    /// How many of the commands that are kept can be forgotten.
+    free_commands: u64,
     waiting_known: BTreeSet<u64>,
     had_unbillable: bool,
 }
@@ -135,13 +137,24 @@ impl Books {
         books
     }
 
+    /// Holds a command's id, and lets go of those that are free: that is when the log says so, not when a batch ends.
     pub(super) fn note_command(&mut self, key: (String, String)) {
+        let horizon = self.horizon();
+        while let Some((at, key)) = self.command_order.pop_front_if(|(at, _)| *at < horizon) {
+            if self.commands.get(&key) == Some(&at) {
+                self.commands.remove(&key);
+            }
+            self.keeping.free_commands += 1;
+        }
         if self.keeping.is_on {
             self.keeping.new_commands.push((key.0.clone(), key.1.clone(), self.now));
         }
-        if self.commands.insert(key.clone(), self.now).is_none() {
-            self.command_order.push_back(key);
-        }
+        self.hold_command_since(self.now, key);
+    }
+
+    fn hold_command_since(&mut self, at: Instant, key: (String, String)) {
+        self.command_order.push_back((at, key.clone()));
+        self.commands.insert(key, at);
     }
 
     /// The documents that have changed since this was last asked.
@@ -248,13 +261,7 @@ impl Books {
             changes.put(format!("command:{}", self.keeping.next_command), &command);
             self.keeping.next_command += 1;
         }
-        let horizon = self.horizon();
-        while let Some(key) = self.command_order.front() {
-            if self.commands.get(key).is_some_and(|at| *at >= horizon) {
-                break;
-            }
-            self.commands.remove(key);
-            self.command_order.pop_front();
+        for _ in 0..std::mem::take(&mut self.keeping.free_commands) {
             changes.forgets.push(format!("command:{}", self.keeping.first_command));
             self.keeping.first_command += 1;
         }
@@ -441,7 +448,8 @@ impl Books {
             }
         }
         books.next_parked = contents.next_parked;
-        books.keeping.first_command = contents.commands.0;
+        // The oldest may be gone already: they are forgotten after the commit that could do without them.
+        books.keeping.first_command = contents.commands.1 - books.command_order.len() as u64;
         books.keeping.next_command = contents.commands.1;
         books.keeping.next_chunk = contents.ids.1;
         books.keeping.waiting_known = books.waiting.numbers().collect();
@@ -535,10 +543,7 @@ impl Books {
             }
             "command" => {
                 let (customer, id, at): (String, String, Instant) = parse(key, bytes)?;
-                let key = (customer, id);
-                if self.commands.insert(key.clone(), at).is_none() {
-                    self.command_order.push_back(key);
-                }
+                self.hold_command_since(at, (customer, id));
                 Ok(())
             }
             "unbillable" => {

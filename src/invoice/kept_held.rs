@@ -13,7 +13,7 @@ pub(super) struct HeldText {
     happened_at: Instant,
     id: u64,
     key: Option<BytesText>,
-    value: BytesText,
+    value: Option<BytesText>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     headers: Vec<(String, BytesText)>,
     place: (String, u32, u64),
@@ -55,7 +55,7 @@ impl HeldText {
             happened_at: held.happened_at,
             id: held.id_hash,
             key: held.key.as_deref().map(BytesText::of),
-            value: BytesText::of(&held.value),
+            value: held.value.as_deref().map(BytesText::of),
             headers: held.headers.iter().map(|(name, value)| (name.clone(), BytesText::of(value))).collect(),
             place: held.place.clone(),
         }
@@ -68,7 +68,7 @@ impl HeldText {
             happened_at: self.happened_at,
             id_hash: self.id,
             key: self.key.map(BytesText::read),
-            value: self.value.read(),
+            value: self.value.map(BytesText::read),
             headers: self.headers.into_iter().map(|(name, value)| (name, value.read())).collect(),
             place: self.place,
         }

@@ -208,6 +208,8 @@ def check_customer(books, customer):
 def check_subscription(books, record):
     known = books.subscriptions.get(record.key)
     if known:
+        if record.started_at is None and record.ended_at is not None and record.ended_at < known.started_at:
+            raise Refusal("invalid_value", "/ended_at")
         if known.ended:
             raise Refusal("subscription_ended")
         keep(known.customer_id, record.customer_id, "/external_customer_id")

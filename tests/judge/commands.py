@@ -382,9 +382,9 @@ def make_at_once(books, kind, customer_id, command, lines):
 def cancel_event(books, command, customer_id):
     if not isinstance(command.get("event"), dict) or not plain_text(command["event"].get("transaction_id")):
         raise Refused("malformed")
-    named = read_lago(command["event"], {})
+    named = read_lago(command["event"])
     given = plain_text(command.get("external_customer_id"))
-    if given and not books.customer(customer_id):
+    if given and not books.catalog.in_force("customer", customer_id):
         raise Refused("unknown_customer")
     event = books.holder((named.whose, named.identity))
     subscription = books.subscriptions.get(named.whose[1])

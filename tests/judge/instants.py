@@ -30,8 +30,9 @@ def read_instant(text):
     fraction, _, sign, away_hours, away_minutes = found.groups()[6:]
     if hour > 23 or minute > 59 or second > 59 or int(away_hours or 0) > 23 or int(away_minutes or 0) > 59:
         return None
+    early = year == 0       # Python's years begin with 1; 4 is a leap year, too.
     try:
-        ordinal = date(year, month, day).toordinal()
+        ordinal = date(4 if early else year, month, day).toordinal() - (4 * 365 + 1 if early else 0)
     except ValueError:
         return None
     seconds = (ordinal - EPOCH_ORDINAL) * 86_400 + hour * 3600 + minute * 60 + second

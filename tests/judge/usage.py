@@ -4,7 +4,7 @@ from fractions import Fraction
 
 from instants import SECOND, read_instant
 from json_text import Unreadable, canonical, read_record
-from numbers_exact import DECIMAL_TEXT, JSON_NUMBER, Number, normal, read_decimal
+from numbers_exact import DECIMAL_TEXT, Number, normal, read_decimal
 from prices import value_for
 from records import plain_text
 
@@ -38,26 +38,31 @@ class Event:
 
 
 def price_content(precise):
-    return normal(precise) if isinstance(precise, str) and JSON_NUMBER.fullmatch(precise) else canonical(precise)
+    by_value = isinstance(precise, Number) or read_decimal(precise) is not None
+    return normal(precise) if by_value else canonical(precise)
 
 
 # --- Dialects -----------------------------------------------------------------------------------------
 
 def read_usage(text, headers, form):
     """The event in a record's value. Raises Malformed."""
+    is_binary = form in ("auto", "cloudevents") and "ce_specversion" in headers
     try:
-        value = read_record(text)
+        value = {} if is_binary and text.strip() in ("", "null") else read_record(text)
     except Unreadable as error:
         raise Malformed(str(error))
     if not isinstance(value, dict):
         raise Malformed("no object")
+    if is_binary:
+        attributes = {name[3:]: text for name, text in headers.items() if name.startswith("ce_")}
+        return read_cloudevents(attributes, value)
     if form == "auto":
-        form = recognise(value, headers)
-    return {"lago": read_lago, "stripe": read_stripe, "cloudevents": read_cloudevents}[form](value, headers)
+        form = recognise(value)
+    return {"lago": read_lago, "stripe": read_stripe, "cloudevents": read_structured}[form](value)
 
 
-def recognise(value, headers):
-    if "ce_specversion" in headers or value.get("specversion") is not None:
+def recognise(value):
+    if value.get("specversion") is not None:
         return "cloudevents"
     if value.get("event_name") is not None:
         return "stripe"
@@ -66,7 +71,7 @@ def recognise(value, headers):
     raise Malformed("no dialect")
 
 
-def read_lago(value, _headers):
+def read_lago(value):
     precise = value.get("precise_total_amount_cents")
     if precise is not None and not isinstance(precise, str):
         raise Malformed("precise_total_amount_cents")
@@ -76,20 +81,18 @@ def read_lago(value, _headers):
                  value.get("precise_total_amount_cents"))
 
 
-def read_stripe(value, _headers):
+def read_stripe(value):
     payload = object_member(value, "payload")
     return Event(("customer", text_member(payload, "stripe_customer_id")),
                  text_member(value, "identifier", None), text_member(value, "event_name"),
                  read_timestamp(value.get("timestamp")), payload, None)
 
 
-def read_cloudevents(value, headers):
-    """Structured: everything in the value. Binary: the value is the data, all else stands in headers."""
-    if value.get("specversion") is not None:
-        attributes, data = value, object_member(value, "data")
-    else:
-        attributes = {name[3:]: text for name, text in headers.items() if name.startswith("ce_")}
-        data = value
+def read_structured(value):
+    return read_cloudevents(value, object_member(value, "data"))
+
+
+def read_cloudevents(attributes, data):
     if attributes.get("specversion") is not None and plain_text(attributes["specversion"]) != "1.0":
         raise Malformed("specversion")
     source, identity = text_member(attributes, "source", None), text_member(attributes, "id", None)
@@ -131,7 +134,8 @@ def read_timestamp(value):
         return None
     if isinstance(value, Number) or (isinstance(value, str) and DECIMAL_TEXT.fullmatch(value)):
         sign, digits, power = normal(value)
-        if -power > 9:
+        written = 0 if isinstance(value, Number) else len(value.partition(".")[2])
+        if max(-power, written) > 9:
             raise Malformed("timestamp")
         power = min(power, 30)
         nanoseconds = int(Fraction(int(digits or "0")) * Fraction(10) ** power * SECOND)

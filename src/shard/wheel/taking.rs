@@ -131,7 +131,6 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         usage: ReadUsage<'_>,
         origin: Option<&Origin>,
     ) {
-        let value = record.value.unwrap_or_default();
         let ReadUsage { mut event, id_hash } = usage;
         point("K02");
         let here = Place {
@@ -157,7 +156,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             return;
         }
         let known = self.books.notices_mut().len();
-        let input = Input::Usage(UsageRecord { key: record.key, value, headers, place, event, id_hash });
+        let (key, value) = (record.key, record.value);
+        let input = Input::Usage(UsageRecord { key, value, headers, place, event, id_hash });
         self.books.decide(at.max(self.books.now()), &input);
         point("K03");
         self.name_source(record, known);
@@ -170,8 +170,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         headers: &[(&str, &[u8])],
         origin: Option<&Origin>,
     ) {
-        let value = record.value.unwrap_or_default();
-        let command = read_command(value);
+        let command = read_command(record.value.unwrap_or_default());
         if origin.is_none()
             && let Some(home) = self.territory.home_of_command(&command, &self.books, &self.directory)
             && home != self.territory.shard
@@ -182,7 +181,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             return;
         }
         let known = self.books.notices_mut().len();
-        let input = Input::Command(CommandRecord { key: record.key, value, headers, command });
+        let (key, value) = (record.key, record.value);
+        let input = Input::Command(CommandRecord { key, value, headers, command });
         self.books.decide(at.max(self.books.now()), &input);
         self.name_source(record, known);
     }
@@ -239,7 +239,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
                 held.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
             let (topic, partition, offset) = held.place.clone();
             let origin = Origin { topic, partition, offset, at: held.arrived_at };
-            self.forward(home, LogName::Usage, held.key.as_deref(), Some(&held.value), &headers, &origin);
+            let (key, value) = (held.key.as_deref(), held.value.as_deref());
+            self.forward(home, LogName::Usage, key, value, &headers, &origin);
         }
     }
 

@@ -103,3 +103,26 @@ fn books_that_are_opened_again_go_on_as_before() {
         }
     }
 }
+
+#[test]
+fn a_command_is_kept_no_longer_than_its_id() {
+    let mut store = BTreeMap::new();
+    let mut input = r#"{"config":{"lateness_limit":"P10D"}}
+{"at":"2024-01-01T00:00:00Z","topic":"billing.catalog","value":{"kind":"customer","external_id":"mia"}}"#
+        .to_owned();
+    for month in 1..=9 {
+        for id in ["again", "and again"] {
+            input.push_str(&format!(
+                r#"
+{{"at":"2024-0{month}-06T00:00:00Z","topic":"billing.commands","key":"mia","value":{{"command":"wallet.top_up","command_id":"{id}","credits_cents":{month}}}}}"#
+            ));
+        }
+    }
+    let count =
+        |store: &BTreeMap<String, Vec<u8>>| store.keys().filter(|key| key.starts_with("command:")).count();
+    read_story(&input, |_, books, settings| {
+        *books = reopened(books, &mut store, settings);
+        assert!(count(&store) <= 2, "{} commands are kept", count(&store));
+    });
+    assert_eq!(count(&store), 2);
+}
