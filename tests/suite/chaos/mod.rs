@@ -102,12 +102,12 @@ fn break_everything(seed: u64) {
     let (events, events_a_second, menu) = match wish("CHAOS_EVENTS", minutes * 60_000) {
         0 => (20_000, 250, Menu { kills: 6, freezes: 1, store_crashes: 2, drains: 1, broker_crashes: 1 }),
         events => {
-            // 300,000 events: 24 kills, 5 freezes, 4 crashes of the store, 2 drains without it, 2 crashes of the broker.
+            // 300,000 events: 24 kills, 5 freezes, 5 crashes of the store (3 with its file cut), 2 drains without it, 2 crashes of the broker.
             let part = |of_many: u64| (events * of_many).div_ceil(300_000) as usize;
             let menu = Menu {
                 kills: part(24),
                 freezes: part(5),
-                store_crashes: part(4),
+                store_crashes: part(5),
                 drains: part(2),
                 broker_crashes: part(2),
             };
