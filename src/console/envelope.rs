@@ -58,8 +58,9 @@ pub fn read_line(bytes: &[u8]) -> Result<Line, String> {
     if !text.trim_start().starts_with('{') {
         return Err("not a JSON object".to_owned());
     }
-    // A string that is asked for as bytes is read with control characters in it, which JSON doesn't have.
-    if text.bytes().any(|byte| byte < b' ') {
+    // A string that is asked for as bytes is read with control characters in it, which JSON doesn't have. To look at all
+    // bytes, whatever is found, is quicker than to stop: many are compared at once.
+    if text.bytes().fold(false, |found, byte| found | (byte < b' ')) {
         serde_json::from_str::<IgnoredAny>(&text).map_err(|error| without_place(&error))?;
     }
     let envelope: Envelope<'_> = serde_json::from_str(&text).map_err(|error| without_place(&error))?;

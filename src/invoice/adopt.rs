@@ -427,6 +427,7 @@ impl Books {
     }
 
     fn set_prices(&mut self, plan: u32, prices: PriceList) {
+        self.has_dynamic_charge |= prices.plan.charges.iter().any(Charge::is_dynamic);
         let prices = self.keeping.keep_prices(prices);
         self.plans.get_mut(plan).thing.prices = prices;
         self.keeping.mark_plan(plan);

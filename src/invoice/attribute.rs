@@ -199,8 +199,10 @@ impl Books {
     ) -> Result<Reading, Refusal> {
         let value = needed_value(metric, event)?;
         let needs_price = match owner {
-            Owner::Subscription(number) => self.asks_for_price(*number, happened_at, &metric.code),
-            Owner::Several | Owner::Nobody { .. } => false,
+            Owner::Subscription(number) if self.has_dynamic_charge => {
+                self.asks_for_price(*number, happened_at, &metric.code)
+            }
+            Owner::Subscription(_) | Owner::Several | Owner::Nobody { .. } => false,
         };
         if needs_price && event.precise_amount == Value::Null {
             return Err(Refusal::MissingField);

@@ -93,6 +93,8 @@ pub struct Books {
     pub(super) taxes: Shelf<Tax>,
     pub(super) metrics: Shelf<Arc<Metric>>,
     pub(super) plans: Shelf<PlanState>,
+    /// Whether a plan ever asked events for their own price.
+    pub(super) has_dynamic_charge: bool,
     /// How many numbers each entity has given, by its code.
     pub(super) entity_numbers: BTreeMap<String, u64>,
     /// Whether these books count the numbers of an entity, or ask for them.
@@ -500,6 +502,7 @@ impl Books {
             taxes: Shelf::default(),
             metrics: Shelf::default(),
             plans: Shelf::default(),
+            has_dynamic_charge: false,
             entity_numbers: BTreeMap::new(),
             counts_for: Box::new(|_| true),
             number_requests: Vec::new(),

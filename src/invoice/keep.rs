@@ -19,6 +19,7 @@ use super::kept_bills::BillText;
 use super::kept_held::HeldText;
 use super::waiting::WaitingRecord;
 use crate::catalog::json::Json;
+use crate::catalog::plan::Charge;
 use crate::catalog::settings::Settings;
 use crate::catalog::{Name, Record};
 use crate::planted::{self, Bug};
@@ -571,6 +572,7 @@ impl Books {
         let (record, source, is_removed) = text.shelf.read(key)?;
         let Record::Plan(plan) = record else { return Err(unreadable(key, "it is no plan")) };
         let code = plan.code.clone();
+        self.has_dynamic_charge |= plan.charges.iter().any(Charge::is_dynamic);
         let prices = Arc::new(PriceList {
             version: text.prices,
             sources: Sources::default(),
