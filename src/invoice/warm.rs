@@ -35,9 +35,10 @@ impl Books {
             let subscription = self.subscriptions.get(*number);
             touched += subscription.external_id.bytes().next().map_or(0, usize::from);
             touched += subscription.eras.last().map_or(0, |era| era.plan as usize);
-            touched += subscription.windows.back().map_or(0, |window| {
-                window.ordinal as usize + window.period.from.0 as usize + window.to.0 as usize
-            });
+            touched += subscription
+                .windows
+                .back()
+                .map_or(0, |window| window.ordinal as usize + usize::from(window.period.from < window.to));
         }
         for number in subscriptions() {
             let newest = self.subscriptions.get(*number).windows.back();
