@@ -27,11 +27,11 @@ fn shop(partitions: u32) -> Shop {
     Shop { settings, names, _broker: broker }
 }
 
-/// A clock that is asked once for each record, and is wrong once.
+/// A clock that is asked for each record and now and then besides, and is wrong once.
 fn clock() -> Clock {
     let asked = AtomicI64::new(0);
     Arc::new(move || match asked.fetch_add(1, Ordering::Relaxed) {
-        3 => 1,
+        20 => 1,
         n => 1_000_000 + n,
     })
 }
@@ -53,7 +53,7 @@ async fn arrival_is_when_a_record_is_read_and_never_goes_back() {
     };
     in_time("sixty records", reading).await;
     assert_eq!((times[0].0, times[59].0), (40, 99));
-    assert!(times.is_sorted_by_key(|(_, ms)| *ms) && times[0].1 == 1_000_000, "{times:?}");
+    assert!(times.is_sorted_by_key(|(_, ms)| *ms) && times[0].1 >= 1_000_000, "{times:?}");
     assert_eq!(in_time("the ends", feed.ends()).await.expect("it answers")[LogName::Usage], Offset(100));
 }
 

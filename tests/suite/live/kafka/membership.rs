@@ -51,7 +51,14 @@ impl Instance {
 
     /// Whether nothing happens for a while.
     async fn is_left_alone(&mut self) -> bool {
-        tokio::time::timeout(Duration::from_millis(1500), self.changes.recv()).await.is_err()
+        let changed = async {
+            while let Some(Change::Assigned(shards)) = self.changes.recv().await {
+                if !shards.is_empty() {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_millis(1500), changed).await.is_err()
     }
 }
 

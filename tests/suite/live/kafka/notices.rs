@@ -40,7 +40,7 @@ pub(super) async fn published(desk: &Desk, shard: u32) -> Vec<u64> {
 async fn published_in(desk: &Desk, topic: &str, shard: u32) -> Vec<u64> {
     let mut names = desk.names.logs();
     names[LogName::Usage] = topic.to_owned();
-    let log = KafkaLog::start(&desk.settings, &names, no_clock()).expect("settings are sound");
+    let log = KafkaLog::start(&desk.settings, &names, wall_clock()).expect("settings are sound");
     let mut feed = open(&log, shard, &[]).await;
     read_to_end(&mut feed).await.into_iter().map(|(.., value)| value.parse().expect("a number")).collect()
 }

@@ -153,7 +153,7 @@ async fn a_topic_that_is_not_there_is_named() {
     let desk = desk(1).await;
     let mut names = desk.names.logs();
     names[Commands] = format!("{}nowhere", desk.settings.prefix);
-    let log = KafkaLog::start(&desk.settings, &names, no_clock()).expect("settings are sound");
+    let log = KafkaLog::start(&desk.settings, &names, wall_clock()).expect("settings are sound");
     let error = in_time("an answer", log.open(ShardId(0), from(&[]))).await.err();
     assert!(matches!(error, Some(LogError::Gone { log: Commands, .. })), "{error:?}");
     let log = desk.log();

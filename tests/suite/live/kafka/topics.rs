@@ -58,7 +58,7 @@ async fn records_with_their_producers_time_are_marked() {
     let mut names = desk.names.logs();
     names[LogName::Usage] = desk.names.webhooks[0].clone();
     desk.writer().numbers(&names[LogName::Usage], 0, 0..1).await;
-    let log = KafkaLog::start(&desk.settings, &names, no_clock()).expect("settings are sound");
+    let log = KafkaLog::start(&desk.settings, &names, wall_clock()).expect("settings are sound");
     let mut feed = open(&log, 0, &[]).await;
     let marked = async {
         loop {
