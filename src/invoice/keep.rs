@@ -1,15 +1,17 @@
-//! The books as documents: what a shard keeps of them, and how they are opened again.
+//! The books as documents: what a shard keeps of them.
 //!
 //! Each customer, subscription and invoice has a document of its own, as JSON text; what usage changes is apart from what
 //! it doesn't. [`Books::take_changes`] says what has changed since it was last asked; [`Books::open`] brings the same
 //! books back. Deadlines and indexes aren't kept: they follow from the documents.
+
+mod opening;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::books::{Books, Due, Fates, Life, PlanState, PriceList, PricedCharge, Sources, Stage};
+use super::books::{Books, Fates, PriceList};
 use super::ids::{ENTRY_BYTES, Entry, HeldId, pack, unpack};
 use super::instant::Instant;
 use super::kept::{
@@ -17,11 +19,7 @@ use super::kept::{
 };
 use super::kept_bills::BillText;
 use super::kept_held::HeldText;
-use super::waiting::WaitingRecord;
-use crate::catalog::json::Json;
-use crate::catalog::plan::Charge;
 use crate::catalog::settings::Settings;
-use crate::catalog::{Name, Record};
 use crate::planted::{self, Bug};
 
 /// What has to be kept that no document of its own marks.
@@ -424,265 +422,4 @@ pub(super) fn unreadable(key: &str, why: impl std::fmt::Display) -> Unreadable {
 
 pub(super) fn parse<'a, T: Deserialize<'a>>(key: &str, bytes: &'a [u8]) -> Opened<T> {
     serde_json::from_slice(bytes).map_err(|error| unreadable(key, error))
-}
-
-impl Books {
-    /// The keys of the documents that make up books with these contents, in the order in which they are needed.
-    pub fn keys(contents: &Contents) -> Vec<String> {
-        contents.keys()
-    }
-
-    /// Opens the books again. `documents` are those of [`Contents::keys`], in that order, as they are read in.
-    pub fn open(
-        settings: Settings,
-        contents: &Contents,
-        documents: impl Iterator<Item = (String, Option<Vec<u8>>)>,
-    ) -> Opened<Books> {
-        let mut books = Books::reopened(settings, contents)?;
-        for (key, bytes) in documents {
-            let is_spare = key.starts_with("command:");
-            match bytes {
-                Some(bytes) => books.open_document(&key, &bytes)?,
-                None if is_spare => {}
-                None if key == "entity:0" => {}
-                None => return Err(unreadable(&key, "it is missing")),
-            }
-        }
-        books.next_parked = contents.next_parked;
-        // The oldest may be gone already: they are forgotten after the commit that could do without them.
-        books.keeping.first_command = contents.commands.1 - books.command_order.len() as u64;
-        books.keeping.next_command = contents.commands.1;
-        books.keeping.next_chunk = contents.ids.1;
-        books.keeping.waiting_known = books.waiting.numbers().collect();
-        books.keeping.had_unbillable = contents.unbillable;
-        if !planted::is(Bug::DeadlineNotDerivedOnOpen) {
-            books.schedule_everything();
-        }
-        books.settle_marks();
-        Ok(books)
-    }
-
-    /// Books with these contents before any document was read.
-    pub(super) fn reopened(settings: Settings, contents: &Contents) -> Opened<Books> {
-        let mut books = Books::kept(settings);
-        books.now = contents.now.unwrap_or(Instant::MIN);
-        if let Some(source) = &contents.settings {
-            let json = Json::read(source.as_bytes())
-                .ok_or_else(|| unreadable("shard", "the settings are no JSON"))?;
-            let known = Settings::read(&json).map_err(|fault| unreadable("shard", fault.pointer))?;
-            books.settings = Settings { max_event_bytes: books.settings.max_event_bytes, ..known };
-            books.keeping.settings = Some(Arc::from(source.as_bytes()));
-        }
-        books.keeping.next_prices = contents.next_prices;
-        books.entity_numbers = contents.entity_numbers.iter().cloned().collect();
-        books.fates = contents.fates();
-        Ok(books)
-    }
-
-    pub(super) fn price_lists(&self) -> &BTreeMap<u32, Arc<PriceList>> {
-        &self.keeping.price_lists
-    }
-
-    pub(super) fn open_document(&mut self, key: &str, bytes: &[u8]) -> Opened<()> {
-        let (kind, number) = key.split_once(':').unwrap_or((key, "0"));
-        let number: u64 = number.parse().map_err(|_| unreadable(key, "its key has no number"))?;
-        match kind {
-            "entity" => self.open_entity(key, bytes),
-            "tax" => {
-                let (record, source, is_removed) = parse::<ShelfText>(key, bytes)?.read(key)?;
-                let Record::Tax(tax) = record else { return Err(unreadable(key, "it is no tax")) };
-                let place = self.taxes.put(&tax.code.clone(), tax, &source);
-                self.taxes.get_mut(place).is_removed = is_removed;
-                Ok(())
-            }
-            "metric" => {
-                let (record, source, is_removed) = parse::<ShelfText>(key, bytes)?.read(key)?;
-                let Record::Metric(metric) = record else { return Err(unreadable(key, "it is no metric")) };
-                let place = self.metrics.put(&metric.code.clone(), Arc::new(metric), &source);
-                self.metrics.get_mut(place).is_removed = is_removed;
-                Ok(())
-            }
-            "plan" => self.open_plan(key, bytes),
-            "prices" => self.open_prices(key, bytes, number as u32),
-            "customer" => {
-                let customer = parse::<CustomerText>(key, bytes)?.read(key, &mut self.terms)?;
-                self.customers.add(customer);
-                Ok(())
-            }
-            "subscription" => {
-                let text = parse::<SubscriptionText>(key, bytes)?;
-                let subscription = text.read(key, &self.keeping.price_lists, |code| self.plans.find(code))?;
-                let is_gone = subscription.anchor.started_at == Instant::MAX
-                    && subscription.ends_at == Some(Instant::MIN);
-                let (customer, name) = (subscription.customer, subscription.external_id.clone());
-                let number = self.subscriptions.add(subscription);
-                if is_gone {
-                    self.subscriptions.forget_name(&name);
-                } else {
-                    self.customers.get_mut(customer).subscriptions.push(number);
-                }
-                Ok(())
-            }
-            "usage" => {
-                parse::<UsageText>(key, bytes)?.put_into(self.subscriptions.get_mut(number as u32));
-                Ok(())
-            }
-            "bill" => {
-                let bill = parse::<BillText<'_>>(key, bytes)?.read(key)?;
-                let is_draft = matches!(bill.stage, Stage::Draft(_));
-                let number = self.bills.push(bill);
-                self.index_bill(number);
-                self.drafts.extend(is_draft.then_some(number));
-                Ok(())
-            }
-            "waiting" => self.open_waiting(key, bytes, number),
-            "parked" => {
-                let held = parse::<HeldText>(key, bytes)?.read();
-                self.parked_for.entry(held.name().to_owned()).or_default().push(number);
-                self.parked.insert(number, held);
-                Ok(())
-            }
-            "command" => {
-                let (customer, id, at): (String, String, Instant) = parse(key, bytes)?;
-                self.hold_command_since(at, (customer, id));
-                Ok(())
-            }
-            "unbillable" => {
-                for text in parse::<Vec<UnbillableText>>(key, bytes)? {
-                    let (key, unbillable) = text.read();
-                    self.unbillable.insert(key, unbillable);
-                }
-                Ok(())
-            }
-            "ids" => self.open_ids(key, bytes, number),
-            _ => Err(unreadable(key, "its kind is unknown")),
-        }
-    }
-
-    fn open_entity(&mut self, key: &str, bytes: &[u8]) -> Opened<()> {
-        let (record, source, is_removed) = parse::<ShelfText>(key, bytes)?.read(key)?;
-        let Record::Entity(entity) = record else { return Err(unreadable(key, "it is no entity")) };
-        let place = self.entities.put(&entity.code.clone(), Arc::new(entity), &source);
-        self.entities.get_mut(place).is_removed = is_removed;
-        Ok(())
-    }
-
-    fn open_plan(&mut self, key: &str, bytes: &[u8]) -> Opened<()> {
-        let text = parse::<PlanText>(key, bytes)?;
-        let (record, source, is_removed) = text.shelf.read(key)?;
-        let Record::Plan(plan) = record else { return Err(unreadable(key, "it is no plan")) };
-        let code = plan.code.clone();
-        self.has_dynamic_charge |= plan.charges.iter().any(Charge::is_dynamic);
-        let prices = Arc::new(PriceList {
-            version: text.prices,
-            sources: Sources::default(),
-            plan: Arc::new(plan),
-            lines: Vec::new(),
-        });
-        let state = PlanState { next_charge: text.next_charge, generation: text.generation, prices };
-        let place = self.plans.put(&code, state, &source);
-        self.plans.get_mut(place).is_removed = is_removed;
-        Ok(())
-    }
-
-    /// A price list comes after its plan, which takes it if it is the one in force.
-    fn open_prices(&mut self, key: &str, bytes: &[u8], version: u32) -> Opened<()> {
-        let text = parse::<PricesText>(key, bytes)?;
-        let Ok(Record::Plan(plan)) = Record::read(None, Some(text.plan.as_bytes())) else {
-            return Err(unreadable(key, "its plan is no plan"));
-        };
-        let mut lines = Vec::with_capacity(text.lines.len());
-        for ((number, metric_number, generation), source) in text.lines.into_iter().zip(&text.metrics) {
-            let Ok(Record::Metric(metric)) = Record::read(None, Some(source.as_bytes())) else {
-                return Err(unreadable(key, "its metric is no metric"));
-            };
-            lines.push(PricedCharge { number, metric: Arc::new(metric), metric_number, generation });
-        }
-        let place = self.plans.find(&plan.code).ok_or_else(|| unreadable(key, "its plan is unknown"))?;
-        let sources = Sources {
-            plan: Arc::from(text.plan.into_bytes()),
-            metrics: text.metrics.into_iter().map(|source| Arc::from(source.into_bytes())).collect(),
-        };
-        let prices = Arc::new(PriceList { version, sources, plan: Arc::new(plan), lines });
-        let state = &mut self.plans.get_mut(place).thing;
-        if state.prices.version == version {
-            state.prices = prices.clone();
-        }
-        self.keeping.price_lists.insert(version, prices);
-        Ok(())
-    }
-
-    fn open_waiting(&mut self, key: &str, bytes: &[u8], number: u64) -> Opened<()> {
-        let text = parse::<WaitingText>(key, bytes)?;
-        let record = Record::read(text.key.as_deref().map(str::as_bytes), Some(text.value.as_bytes()))
-            .map_err(|fault| unreadable(key, fault.pointer))?;
-        // What it was waiting for first may be there by now, and something else still be missing.
-        let noted = Name::new(text.missing_kind(key)?, text.missing_code);
-        let missing = self.missing(&record).unwrap_or(noted);
-        let waiting =
-            WaitingRecord { record, key: text.key.map(String::into_bytes), value: text.value.into_bytes() };
-        self.waiting.put_back(number, waiting, missing);
-        Ok(())
-    }
-
-    fn open_ids(&mut self, key: &str, bytes: &[u8], number: u64) -> Opened<()> {
-        let (entries, rest) = bytes.as_chunks::<ENTRY_BYTES>();
-        if !rest.is_empty() {
-            return Err(unreadable(key, "it isn't made of whole ids"));
-        }
-        let horizon = self.horizon();
-        let mut last_happened_at = Instant::MIN;
-        for entry in entries {
-            let (hash, id) = unpack(entry);
-            last_happened_at = last_happened_at.max(id.happened_at);
-            self.ids.put(hash, &id, horizon);
-        }
-        self.keeping.chunks.push_back(IdChunk { number, last_happened_at });
-        self.keeping.open_chunk = if bytes.len() < CHUNK_BYTES_MAX { bytes.to_vec() } else { Vec::new() };
-        Ok(())
-    }
-
-    /// Deadlines follow from what was kept.
-    fn schedule_everything(&mut self) {
-        let (mut found, mut ends) = (Vec::new(), Vec::new());
-        for number in 0..self.subscriptions.len() as u32 {
-            let subscription = self.subscriptions.get(number);
-            if subscription.life == Life::NotBegun || subscription.wants_opening {
-                found.push((subscription.anchor.started_at, Due::Begin(number)));
-            }
-            let open =
-                subscription.windows.iter().filter(|window| window.bill.is_none() && !window.is_sealed());
-            ends.extend(open.map(|window| (number, window.ordinal, window.to)));
-        }
-        for (number, ordinal, to) in ends {
-            self.schedule_end(number, ordinal, to);
-        }
-        for number in &self.drafts {
-            let draft = self.draft(*number).expect("a draft is a draft");
-            found.push((draft.finalizes_at, Due::Finalize(*number)));
-            found.extend(draft.refresh_at.map(|at| (at, Due::Refresh(*number))));
-            found.extend(draft.is_to_be_told.then_some((self.now, Due::Tell(*number))));
-        }
-        for (at, due) in found {
-            self.schedule(at, due);
-        }
-        self.schedule_by_settings();
-        for number in 0..self.bills.len() as u32 {
-            if self.sealed(number).is_some() {
-                self.schedule_payment(number);
-            }
-        }
-    }
-
-    /// What was just opened needn't be written again.
-    fn settle_marks(&mut self) {
-        self.customers.entries.take_changed();
-        self.customers.entries.take_used();
-        self.subscriptions.entries.take_changed();
-        self.subscriptions.entries.take_used();
-        self.bills.take_changed();
-        self.bills.take_used();
-        self.keeping.new_ids.clear();
-        self.keeping.parked.clear();
-    }
 }
