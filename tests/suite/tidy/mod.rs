@@ -6,6 +6,7 @@
 
 mod core;
 mod house;
+mod scripts;
 mod source;
 mod tree;
 
