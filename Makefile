@@ -57,8 +57,8 @@ bench-core: ## what decoding and deciding an event costs, without servers
 	$(CARGO) bench --locked --bench core
 
 TARGETS += bench
-bench: ## events a second on a real Kafka and a real Redis, beside what people use instead; QUICK=1: 5 minutes
-	bench/run
+bench: ## all figures of docs/PERFORMANCE.md, on a real Kafka and a real Redis, in 40 minutes; QUICK=1: a taste of them in 5
+	bench/run --page docs/PERFORMANCE.md
 
 ifneq ($(wildcard fuzz/run),)
 TARGETS += fuzz
