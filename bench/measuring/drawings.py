@@ -26,7 +26,7 @@ def lines(title, legend, names, series):
     height, top, bottom = 260, 60, 230
     most = max(value for values in series for value in values)
     step = 10 ** math.floor(math.log10(most))
-    step = next(each for each in (step / 5, step / 2, step) if most / each <= 8)
+    step = next(each for each in (step / 5, step / 2, step, 2 * step) if most / each <= 8)
     places = [LEFT / 2 + (WIDTH - LEFT) * place / max(1, len(names) - 1) for place in range(len(names))]
     parts = [label(0, 16, title), *key(legend, 36)]
     for tick in range(int(most / step) + 2):
@@ -57,6 +57,6 @@ def label(x, y, words, anchor="start"):
 
 def drawing(parts, height):
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        f'font-family="sans-serif" font-size="13"><rect width="100%" height="100%" fill="white"/>' + "\n".join(parts) + "</svg>\n"
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-8 0 {WIDTH + 8} {height}" width="{WIDTH}" height="{height}" '
+        f'font-family="sans-serif" font-size="13"><rect x="-8" width="100%" height="100%" fill="white"/>' + "\n".join(parts) + "</svg>\n"
     )

@@ -1,4 +1,5 @@
 """A-live: usage at a steady rate; how long from its append to its being visible in Redis."""
+import os
 import time
 
 from .. import books
@@ -36,8 +37,10 @@ def at_rate(at, processor, rate, seconds, seed):
         # What starting does to the first second is not what is asked.
         time.sleep(1)
         settled_ms = time.time() * 1000
-        sent = read_sent(loading)
+        # It has ended, but is still there to be asked what it cost.
+        os.waitid(os.P_PID, loading.pid, os.WEXITED | os.WNOWAIT)
         cost = watch.stop()
+        sent = read_sent(loading)
         processor.until(lambda: processor.taken() >= already + sent["events"])
         time.sleep(0.1)
     ages = [age for age in visible.ages() if age[1] >= settled_ms]
