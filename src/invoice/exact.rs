@@ -5,23 +5,74 @@ use std::cmp::Ordering;
 use num_bigint::BigInt;
 use num_integer::Integer;
 use num_rational::Ratio;
-use num_traits::{CheckedAdd, CheckedDiv, CheckedMul, CheckedSub, Signed, ToPrimitive, Zero};
+use num_traits::{Signed, ToPrimitive};
 
 use super::period::Share;
 use super::quantity::{Quantity, write_decimal};
 
 /// A rational number of any size.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Exact(Number);
 
-/// What fits 128 bits is held in them, and only what doesn't isn't: equal numbers look alike.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What fits 128 bits is held in them, and only what doesn't isn't.
+#[derive(Clone, Debug)]
 enum Number {
-    Small(Ratio<i128>),
+    Small(Fraction),
     Big(Ratio<BigInt>),
 }
 
 use Number::{Big, Small};
+
+/// A fraction that needn't be in lowest terms: to find those takes longer than everything else that is reckoned here, so
+/// it is done where there would be no room otherwise. The part is never the smallest number, whose magnitude doesn't fit.
+#[derive(Clone, Copy, Debug)]
+struct Fraction {
+    part: i128,
+    /// Above nothing.
+    whole: i128,
+}
+
+impl Fraction {
+    fn new(part: Option<i128>, whole: Option<i128>) -> Option<Fraction> {
+        Some(Fraction { part: part.filter(|part| *part != i128::MIN)?, whole: whole? })
+    }
+
+    fn reduced(self) -> Fraction {
+        let common = self.part.gcd(&self.whole);
+        Fraction { part: self.part / common, whole: self.whole / common }
+    }
+
+    fn plus(self, other: Fraction) -> Option<Fraction> {
+        if self.whole == other.whole {
+            return Fraction::new(self.part.checked_add(other.part), Some(self.whole));
+        }
+        let part = self.part.checked_mul(other.whole)?.checked_add(other.part.checked_mul(self.whole)?);
+        Fraction::new(part, self.whole.checked_mul(other.whole))
+    }
+
+    fn negative(self) -> Fraction {
+        Fraction { part: -self.part, ..self }
+    }
+
+    fn times(self, other: Fraction) -> Option<Fraction> {
+        Fraction::new(self.part.checked_mul(other.part), self.whole.checked_mul(other.whole))
+    }
+
+    fn divided_by(self, other: Fraction) -> Option<Fraction> {
+        let turned = Fraction { part: other.whole * other.part.signum(), whole: other.part.abs() };
+        if turned.part == 0 { None } else { self.times(turned) }
+    }
+
+    /// The nearest whole number, half away from zero.
+    fn nearest(self) -> Option<i128> {
+        if self.whole == 1 {
+            return Some(self.part);
+        }
+        let doubled = self.part.abs().checked_mul(2)?.checked_add(self.whole)?;
+        let magnitude = doubled / self.whole.checked_mul(2)?;
+        Some(if self.part < 0 { -magnitude } else { magnitude })
+    }
+}
 
 impl Exact {
     pub fn zero() -> Exact {
@@ -30,8 +81,8 @@ impl Exact {
 
     pub fn whole(number: i128) -> Exact {
         match number {
-            i128::MIN => Exact::of(Ratio::from_integer(BigInt::from(number))),
-            _ => Exact(Small(Ratio::from_integer(number))),
+            i128::MIN => Exact(Big(Ratio::from_integer(BigInt::from(number)))),
+            _ => Exact(Small(Fraction { part: number, whole: 1 })),
         }
     }
 
@@ -40,19 +91,19 @@ impl Exact {
     }
 
     pub fn of_share(share: Share) -> Exact {
-        Exact(Small(Ratio::new(share.part.into(), share.whole.into())))
+        Exact(Small(Fraction { part: share.part.into(), whole: share.whole.into() }))
     }
 
     fn of(ratio: Ratio<BigInt>) -> Exact {
         match (fitting(ratio.numer()), fitting(ratio.denom())) {
-            (Some(part), Some(whole)) => Exact(Small(Ratio::new_raw(part, whole))),
+            (Some(part), Some(whole)) => Exact(Small(Fraction { part, whole })),
             _ => Exact(Big(ratio)),
         }
     }
 
     fn big(&self) -> Ratio<BigInt> {
         match &self.0 {
-            Small(ratio) => Ratio::new_raw(BigInt::from(*ratio.numer()), BigInt::from(*ratio.denom())),
+            Small(small) => Ratio::new(BigInt::from(small.part), BigInt::from(small.whole)),
             Big(ratio) => ratio.clone(),
         }
     }
@@ -61,12 +112,11 @@ impl Exact {
     fn with(
         &self,
         other: &Exact,
-        small: impl Fn(&Ratio<i128>, &Ratio<i128>) -> Option<Ratio<i128>>,
+        small: impl Fn(Fraction, Fraction) -> Option<Fraction>,
         big: impl Fn(Ratio<BigInt>, Ratio<BigInt>) -> Ratio<BigInt>,
     ) -> Exact {
         if let (Small(one), Small(two)) = (&self.0, &other.0)
-            && let Some(found) = small(one, two)
-            && *found.numer() != i128::MIN
+            && let Some(found) = small(*one, *two).or_else(|| small(one.reduced(), two.reduced()))
         {
             return Exact(Small(found));
         }
@@ -75,34 +125,37 @@ impl Exact {
 
     pub fn is_negative(&self) -> bool {
         match &self.0 {
-            Small(ratio) => ratio.is_negative(),
+            Small(small) => small.part < 0,
             Big(ratio) => ratio.is_negative(),
         }
     }
 
     pub fn is_zero(&self) -> bool {
-        matches!(&self.0, Small(ratio) if ratio.is_zero())
+        matches!(&self.0, Small(small) if small.part == 0)
     }
 
     pub fn plus(&self, other: &Exact) -> Exact {
-        self.with(other, |one, two| one.checked_add(two), |one, two| one + two)
+        self.with(other, |one, two| one.plus(two), |one, two| one + two)
     }
 
     pub fn minus(&self, other: &Exact) -> Exact {
-        self.with(other, |one, two| one.checked_sub(two), |one, two| one - two)
+        self.with(other, |one, two| one.plus(two.negative()), |one, two| one - two)
     }
 
     pub fn times(&self, other: &Exact) -> Exact {
-        self.with(other, |one, two| one.checked_mul(two), |one, two| one * two)
+        self.with(other, |one, two| one.times(two), |one, two| one * two)
     }
 
     pub fn divided_by(&self, other: &Exact) -> Exact {
-        self.with(other, |one, two| one.checked_div(two), |one, two| one / two)
+        self.with(other, |one, two| one.divided_by(two), |one, two| one / two)
     }
 
     /// The next whole number that isn't below this one.
     pub fn ceiling(&self) -> Exact {
-        Exact::of(self.big().ceil())
+        match &self.0 {
+            Small(small) => Exact::whole(-(-small.part).div_euclid(small.whole)),
+            Big(ratio) => Exact::of(ratio.ceil()),
+        }
     }
 
     pub fn at_least_zero(self) -> Exact {
@@ -111,7 +164,10 @@ impl Exact {
 
     /// The next whole number that isn't above this one.
     pub fn floor(&self) -> Exact {
-        Exact::of(self.big().floor())
+        match &self.0 {
+            Small(small) => Exact::whole(small.part.div_euclid(small.whole)),
+            Big(ratio) => Exact::of(ratio.floor()),
+        }
     }
 
     /// Moves the point: times ten to that power.
@@ -134,8 +190,8 @@ impl Exact {
 
     /// The nearest whole number, half away from zero.
     fn nearest(&self) -> Result<i128, BigInt> {
-        if let Small(ratio) = &self.0
-            && let Some(whole) = nearest_small(*ratio.numer(), *ratio.denom())
+        if let Small(small) = &self.0
+            && let Some(whole) = small.nearest()
         {
             return Ok(whole);
         }
@@ -155,18 +211,6 @@ impl Exact {
             },
         }
     }
-
-    /// Numerator and denominator as text, to be kept.
-    pub fn to_text(&self) -> String {
-        match &self.0 {
-            Small(ratio) => ratio.to_string(),
-            Big(ratio) => ratio.to_string(),
-        }
-    }
-
-    pub fn from_text(text: &str) -> Option<Exact> {
-        text.parse().ok().map(Exact::of)
-    }
 }
 
 /// The smallest number is left out: its magnitude doesn't fit.
@@ -174,14 +218,13 @@ fn fitting(number: &BigInt) -> Option<i128> {
     number.to_i128().filter(|number| *number != i128::MIN)
 }
 
-fn nearest_small(part: i128, whole: i128) -> Option<i128> {
-    if whole == 1 {
-        return Some(part);
+impl PartialEq for Exact {
+    fn eq(&self, other: &Exact) -> bool {
+        self.cmp(other) == Ordering::Equal
     }
-    let doubled = part.checked_abs()?.checked_mul(2)?.checked_add(whole)?;
-    let magnitude = doubled / whole.checked_mul(2)?;
-    Some(if part < 0 { -magnitude } else { magnitude })
 }
+
+impl Eq for Exact {}
 
 impl PartialOrd for Exact {
     fn partial_cmp(&self, other: &Exact) -> Option<Ordering> {
@@ -191,10 +234,13 @@ impl PartialOrd for Exact {
 
 impl Ord for Exact {
     fn cmp(&self, other: &Exact) -> Ordering {
-        match (&self.0, &other.0) {
-            (Small(one), Small(two)) => one.cmp(two),
-            _ => self.big().cmp(&other.big()),
+        if let (Small(one), Small(two)) = (&self.0, &other.0)
+            && let (Some(left), Some(right)) =
+                (one.part.checked_mul(two.whole), two.part.checked_mul(one.whole))
+        {
+            return left.cmp(&right);
         }
+        self.big().cmp(&other.big())
     }
 }
 
@@ -208,7 +254,7 @@ impl From<Quantity> for Exact {
         match quantity.0 {
             // Its magnitude doesn't fit.
             i128::MIN => Exact::fraction(BigInt::from(quantity.0), BigInt::from(Quantity::ONE.0)),
-            number => Exact(Small(Ratio::new(number, Quantity::ONE.0))),
+            number => Exact(Small(Fraction { part: number, whole: Quantity::ONE.0 })),
         }
     }
 }
@@ -238,6 +284,8 @@ pub fn percent(rate: &Exact) -> Exact {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn of(part: i64, whole: i64) -> Exact {
@@ -261,7 +309,6 @@ mod tests {
         assert_eq!(square.rounded(), i128::MAX);
         assert_eq!(Exact::zero().minus(&square).rounded(), i128::MIN);
         assert!(square > huge && Exact::zero().minus(&square) < huge);
-        assert_eq!(Exact::from_text(&square.to_text()), Some(square));
         let lowest = Exact::whole(-i128::MAX).minus(&Exact::whole(1));
         assert_eq!(lowest.rounded(), i128::MIN);
         assert_eq!(lowest.plus(&Exact::whole(1)), Exact::whole(-i128::MAX));
@@ -282,5 +329,38 @@ mod tests {
         let long = Exact::whole(-(10_i128.pow(33)));
         assert_eq!(shown(long.clone()), "-1000000000000000000000000000000000");
         assert_eq!(shown(long.minus(&of(1, 4))), "-1000000000000000000000000000000000.25");
+    }
+
+    /// Fractions of every size, many of them close to what 128 bits hold.
+    fn any_fraction() -> impl Strategy<Value = (i128, i128)> {
+        (any::<i128>(), 0u32..127, any::<i128>(), 0u32..127).prop_map(|(part, less, whole, smaller)| {
+            (part >> less, (whole >> smaller).saturating_abs().max(1))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn it_reckons_as_numbers_of_any_size_do(one in any_fraction(), two in any_fraction(), digits in -15i32..15) {
+            let big = |(part, whole)| Ratio::new(BigInt::from(part), BigInt::from(whole));
+            let exact = |(part, whole)| match part {
+                i128::MIN => Exact::of(big((part, whole))),
+                _ => Exact(Small(Fraction { part, whole })),
+            };
+            let ((a, b), (c, d)) = ((exact(one), exact(two)), (big(one), big(two)));
+            prop_assert_eq!(a.plus(&b), Exact::of(&c + &d));
+            prop_assert_eq!(a.minus(&b), Exact::of(&c - &d));
+            prop_assert_eq!(a.times(&b), Exact::of(&c * &d));
+            if !b.is_zero() {
+                prop_assert_eq!(a.divided_by(&b), Exact::of(&c / &d));
+            }
+            prop_assert_eq!(a.ceiling(), Exact::of(c.ceil()));
+            prop_assert_eq!(a.floor(), Exact::of(c.floor()));
+            prop_assert_eq!(a.cmp(&b), c.cmp(&d));
+            prop_assert_eq!((a.is_negative(), a.is_zero()), (c.is_negative(), c.numer().sign() == num_bigint::Sign::NoSign));
+            let nearest = |exact: &Exact| exact.nearest().unwrap_or_else(|big| big.to_i128().unwrap_or(i128::MAX));
+            prop_assert_eq!(nearest(&a), nearest(&Exact(Big(c.clone()))));
+            let ten = Ratio::from_integer(BigInt::from(10u8).pow(digits.unsigned_abs()));
+            prop_assert_eq!(a.shifted(digits), Exact::of(if digits < 0 { c / ten } else { c * ten }));
+        }
     }
 }
