@@ -3,7 +3,7 @@
 use super::duration::Duration;
 use super::fault::{Fault, Place};
 use super::json::Json;
-use crate::invoice::document::{Object, push_display};
+use crate::invoice::write::{Object, push_number};
 
 /// The members of `[billing]`, the format of usage and the dialect of webhooks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ impl Settings {
         object.text("parking_limit", &self.parking_limit.to_string());
         object.text("refresh", self.refresh.name());
         object.text("refresh_interval", &self.refresh_interval.to_string());
-        object.optional("will_be_due_days", self.will_be_due_days, push_display);
+        object.optional("will_be_due_days", self.will_be_due_days, push_number);
         object.text("clock_skew_limit", &self.clock_skew_limit.to_string());
         object.text("format", self.format.name());
         object.text("dialect", self.dialect.name());

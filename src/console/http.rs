@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
-use crate::invoice::document::{Object, push_text};
+use crate::invoice::write::{Object, push_display, push_text};
 use crate::shard::health::{Health, State};
 
 /// How much of them is taken at once.
@@ -104,7 +104,7 @@ async fn readyz(Shared(health): Shared<Arc<Health>>) -> impl IntoResponse {
             list.push(b',');
         }
         let mut entry = Object::open(list);
-        entry.number("shard", shard);
+        push_display(entry.member("shard"), shard);
         entry.text("state", state.name());
         if let State::Stopped(why) = state {
             entry.text("why", why);

@@ -16,9 +16,9 @@ use crate::catalog::settings::Settings;
 use crate::ingest::command::read_command;
 use crate::ingest::dialect::read_usage;
 use crate::invoice::books::{Books, CommandRecord, Fates, Input, Place, UsageRecord};
-use crate::invoice::document::{Object, push_text};
 use crate::invoice::instant::Instant;
 use crate::invoice::notice::Notice;
+use crate::invoice::write::{Object, push_text};
 
 /// What went wrong, and on which line.
 pub struct BadLine {
@@ -247,7 +247,7 @@ pub fn write_notice(notice: &Notice, sequence: Option<u64>, out: &mut Vec<u8>) {
     object.optional("key", notice.key.as_deref(), push_bytes);
     let mut headers = Object::open(object.member("headers"));
     for (name, value) in &notice.headers {
-        push_bytes(headers.member(name), value);
+        push_bytes(headers.named_member(name), value);
     }
     if let Some(sequence) = sequence {
         headers.text("graceline-seq", &sequence.to_string());

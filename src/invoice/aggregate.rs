@@ -22,6 +22,26 @@ pub struct LineKey {
     pub group: Group,
 }
 
+/// The same, borrowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LineName<'a> {
+    pub charge: u32,
+    pub filter: u32,
+    pub group: Option<&'a [Option<Box<str>>]>,
+}
+
+impl LineName<'_> {
+    pub fn to_key(self) -> LineKey {
+        LineKey { charge: self.charge, filter: self.filter, group: self.group.map(Box::from) }
+    }
+}
+
+impl LineKey {
+    pub fn name(&self) -> LineName<'_> {
+        LineName { charge: self.charge, filter: self.filter, group: self.group.as_deref() }
+    }
+}
+
 /// The values of the properties by which usage is told apart, in the order of their keys; `None` without such keys.
 pub type Group = Option<Box<[Option<Box<str>>]>>;
 
@@ -275,9 +295,11 @@ impl FreeUse {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Buckets(Vec<Bucket>);
 
+pub static NO_BUCKETS: Buckets = Buckets(Vec::new());
+
 impl Buckets {
-    pub fn get(&self, key: &LineKey) -> Option<&Bucket> {
-        self.0.binary_search_by(|bucket| bucket.key.cmp(key)).ok().map(|place| &self.0[place])
+    pub fn get(&self, line: LineName<'_>) -> Option<&Bucket> {
+        self.0.binary_search_by(|bucket| bucket.key.name().cmp(&line)).ok().map(|place| &self.0[place])
     }
 
     pub fn entry(&mut self, key: LineKey, aggregation: Aggregation) -> &mut Bucket {

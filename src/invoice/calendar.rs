@@ -6,7 +6,7 @@ use chrono::{
 };
 use chrono_tz::Tz;
 
-use super::instant::{Instant, SECOND};
+use super::instant::{Instant, SECOND, date_of, put_digits};
 use crate::catalog::duration::Duration;
 
 /// A local date: days since 1 January 1970.
@@ -67,8 +67,12 @@ impl Date {
 
     /// Appends `YYYY-MM-DD`.
     pub fn write_to(self, out: &mut Vec<u8>) {
-        let date = self.naive();
-        out.extend_from_slice(format!("{:04}-{:02}-{:02}", date.year(), date.month(), date.day()).as_bytes());
+        let (year, month, day) = date_of(i64::from(self.0));
+        let mut face = *b"0000-00-00";
+        put_digits(&mut face[0..4], year);
+        put_digits(&mut face[5..7], month);
+        put_digits(&mut face[8..10], day);
+        out.extend_from_slice(&face);
     }
 }
 

@@ -3,7 +3,7 @@
 use super::aggregate::{Group, LineKey};
 use super::books::{BillKind, Books, CommandRecord, Coupon, CouponValue, Edit, Stage, Used, exponent};
 use super::digest::{invoice_id, last_invoice_of, ordered_invoice_id};
-use super::document::{Fee, FeeType, InvoiceId, Payment, Status};
+use super::document::{Fee, FeeType, InvoiceId, Payment, Status, WrittenFees};
 use super::exact::Exact;
 use super::instant::Instant;
 use super::notice::{Event, Notice, Topic};
@@ -380,8 +380,8 @@ impl Books {
         let prices = items.iter().map(one_off_price).collect::<Result<Vec<_>, Reason>>()?;
         let customer = self.known_customer(order)?;
         let exponent = exponent(self.currency_of(customer, None)) as i32;
-        let fees = prices.into_iter().map(|price| price.fee(exponent)).collect::<Vec<_>>();
-        self.order_invoice(order, customer, BillKind::OneOff, &fees, None);
+        let fees = Vec::from_iter(prices.iter().map(|price| price.fee(exponent)));
+        self.order_invoice(order, customer, BillKind::OneOff, WrittenFees::of(&fees), None);
         Ok(())
     }
 
@@ -394,7 +394,8 @@ impl Books {
             units: Quantity::ONE,
             cents: Exact::whole(credits),
         };
-        self.order_invoice(order, customer, BillKind::Credit, &[price.fee(exponent)], Some(credits));
+        let fees = WrittenFees::of(&[price.fee(exponent)]);
+        self.order_invoice(order, customer, BillKind::Credit, fees, Some(credits));
         Ok(())
     }
 
@@ -404,7 +405,7 @@ impl Books {
         order: &Order<'_>,
         customer: u32,
         kind: BillKind,
-        fees: &[Fee],
+        fees: WrittenFees,
         credits: Option<i128>,
     ) {
         let id = ordered_invoice_id(&order.customer, order.id, self.now);
@@ -581,12 +582,12 @@ fn one_off_price(json: &Json) -> Result<OneOffPrice, Reason> {
 }
 
 impl OneOffPrice {
-    fn fee(self, exponent: i32) -> Fee {
+    fn fee(&self, exponent: i32) -> Fee<'_> {
         Fee {
             fee_type: FeeType::OneOff,
             charge_code: None,
             metric_code: None,
-            display_name: Some(self.display_name),
+            display_name: Some(&self.display_name),
             filter: None,
             grouped_by: None,
             period: None,

@@ -35,9 +35,37 @@ fn name(parts: &[&[u8]]) -> InvoiceId {
 
 /// What a document says, condensed; its version doesn't count.
 pub fn digest_of(document: &Document) -> u64 {
-    let mut text = Vec::with_capacity(1200);
+    let mut text = Vec::with_capacity(2000);
     document.write_to(None, &mut text);
+    condensed(&[&text])
+}
+
+/// Appends a document as its webhook has it, and condenses what it says.
+pub fn write_and_digest(document: &Document, version: u32, out: &mut Vec<u8>) -> u64 {
+    let from = out.len();
+    let version = document.write_to(Some(version), out);
+    condensed(&[&out[from..version.start], &out[version.end..]])
+}
+
+/// Parts of a text are condensed like the whole.
+fn condensed(parts: &[&[u8]]) -> u64 {
     let mut hasher = SipHasher13::new();
-    hasher.write(&text);
+    for part in parts {
+        hasher.write(part);
+    }
     hasher.finish128().h1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_text_is_cut_makes_no_difference() {
+        let text: Vec<u8> = (0..100).collect();
+        for cut in 0..text.len() {
+            let (head, rest) = text.split_at(cut);
+            assert_eq!(condensed(&[head, rest]), condensed(&[&text]), "cut at {cut}");
+        }
+    }
 }

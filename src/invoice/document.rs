@@ -1,11 +1,14 @@
 //! An invoice as the world sees it: its fields, its fees, and their JSON text.
 
+use std::ops::Range;
+
 use chrono_tz::Tz;
 
 use super::calendar::Date;
-use super::exact::Exact;
+use super::exact::{Exact, add_up};
 use super::instant::Instant;
 use super::quantity::Quantity;
+use super::write::{Object, push_number, push_optional_text, push_plain_text, push_text};
 use crate::catalog::currency::Currency;
 use crate::catalog::duration::Duration;
 
@@ -115,14 +118,15 @@ pub enum FeeType {
     OneOff,
 }
 
+/// A fee, named by the catalog it comes from.
 #[derive(Clone, Debug)]
-pub struct Fee {
+pub struct Fee<'a> {
     pub fee_type: FeeType,
-    pub charge_code: Option<String>,
-    pub metric_code: Option<String>,
-    pub display_name: Option<String>,
-    pub filter: Option<Vec<(String, Vec<String>)>>,
-    pub grouped_by: Option<Vec<(String, Option<String>)>>,
+    pub charge_code: Option<&'a str>,
+    pub metric_code: Option<&'a str>,
+    pub display_name: Option<&'a str>,
+    pub filter: Option<&'a [(String, Vec<String>)]>,
+    pub grouped_by: Option<GroupedBy<'a>>,
     pub period: Option<(Instant, Instant)>,
     pub units: Quantity,
     pub events: u64,
@@ -132,16 +136,32 @@ pub struct Fee {
     pub edited: bool,
 }
 
+/// The properties by which a fee's usage is told apart, and their values.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupedBy<'a> {
+    pub keys: &'a [String],
+    pub values: &'a [Option<Box<str>>],
+}
+
+/// Fees as they are written on an invoice, and the amount of each.
+pub struct WrittenFees {
+    pub text: Vec<u8>,
+    pub cents: Vec<i128>,
+}
+
 impl Document {
-    /// Appends the invoice's JSON; with the version left out it is what two documents are compared by.
-    pub fn write_to(&self, version: Option<u32>, out: &mut Vec<u8>) {
+    /// Appends the invoice's JSON; with the version left out it is what two documents are compared by. Says where the
+    /// version stands.
+    pub fn write_to(&self, version: Option<u32>, out: &mut Vec<u8>) -> Range<usize> {
         let mut object = Object::open(out);
-        object.text("id", &self.id.to_string());
+        object.quoted("id", |out| self.id.write_to(out));
         object.optional_text("number", self.number.as_deref());
-        object.optional("sequential_id", self.sequential_id, push_display);
+        object.optional("sequential_id", self.sequential_id, push_number);
+        let version_from = object.bytes();
         if let Some(version) = version {
             object.number("version", version);
         }
+        let version_to = object.bytes();
         object.text("status", self.status.name());
         object.text("invoice_type", self.invoice_type.name());
         object.optional_text("invoicing_reason", self.reason.map(Reason::name));
@@ -149,10 +169,10 @@ impl Document {
         self.write_customer(object.member("customer"));
         object.optional_text("external_subscription_id", self.subscription.as_deref());
         object.optional_text("plan_code", self.plan.as_deref());
-        object.optional_text("currency", self.currency.map(|currency| currency.to_string()).as_deref());
+        object.optional("currency", self.currency, push_plain_text);
         object.instant("period_from", self.period.map(|period| period.0));
         object.instant("period_to", self.period.map(|period| period.1));
-        object.text("grace_period", &self.grace.to_string());
+        push_plain_text(object.member("grace_period"), self.grace);
         object.instant("expected_finalization_at", Some(self.expected_finalization_at));
         object.instant("finalized_at", self.finalized_at);
         object.date("issuing_date", Some(self.issuing_date));
@@ -165,6 +185,7 @@ impl Document {
         object.member("fees").extend_from_slice(&self.figures.fees);
         self.figures.amounts.write_to(&mut object);
         object.close();
+        version_from..version_to
     }
 
     fn write_customer(&self, out: &mut Vec<u8>) {
@@ -189,28 +210,35 @@ impl Amounts {
     }
 }
 
-/// The fees as a JSON list.
-pub fn write_fees(fees: &[Fee]) -> Vec<u8> {
-    let mut out = vec![b'['];
-    for (index, fee) in fees.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
+impl WrittenFees {
+    pub fn of(fees: &[Fee<'_>]) -> WrittenFees {
+        const FEE_BYTES: usize = 400;
+        let mut text = Vec::with_capacity(fees.len() * FEE_BYTES + 2);
+        text.push(b'[');
+        for (index, fee) in fees.iter().enumerate() {
+            if index > 0 {
+                text.push(b',');
+            }
+            fee.write_to(&mut text);
         }
-        fee.write_to(&mut out);
+        text.push(b']');
+        WrittenFees { text, cents: fees.iter().map(|fee| fee.amount_cents).collect() }
     }
-    out.push(b']');
-    out
+
+    pub fn sum(&self) -> i128 {
+        add_up(self.cents.iter().copied())
+    }
 }
 
-impl Fee {
+impl Fee<'_> {
     fn write_to(&self, out: &mut Vec<u8>) {
         let mut object = Object::open(out);
         object.text("type", self.fee_type.name());
-        object.optional_text("charge_code", self.charge_code.as_deref());
-        object.optional_text("billable_metric_code", self.metric_code.as_deref());
-        object.optional_text("invoice_display_name", self.display_name.as_deref());
-        object.optional("filter", self.filter.as_ref(), |out, filter| push_filter(out, filter));
-        object.optional("grouped_by", self.grouped_by.as_ref(), |out, group| push_group(out, group));
+        object.optional_text("charge_code", self.charge_code);
+        object.optional_text("billable_metric_code", self.metric_code);
+        object.optional_text("invoice_display_name", self.display_name);
+        object.optional("filter", self.filter, push_filter);
+        object.optional("grouped_by", self.grouped_by, push_group);
         object.instant("period_from", self.period.map(|period| period.0));
         object.instant("period_to", self.period.map(|period| period.1));
         object.quoted("units", |out| self.units.write_to(out));
@@ -225,7 +253,7 @@ impl Fee {
 fn push_filter(out: &mut Vec<u8>, filter: &[(String, Vec<String>)]) {
     let mut object = Object::open(out);
     for (key, values) in filter {
-        let out = object.member(key);
+        let out = object.named_member(key);
         out.push(b'[');
         for (index, value) in values.iter().enumerate() {
             if index > 0 {
@@ -238,96 +266,12 @@ fn push_filter(out: &mut Vec<u8>, filter: &[(String, Vec<String>)]) {
     object.close();
 }
 
-fn push_group(out: &mut Vec<u8>, group: &[(String, Option<String>)]) {
+fn push_group(out: &mut Vec<u8>, group: GroupedBy<'_>) {
     let mut object = Object::open(out);
-    for (key, value) in group {
-        object.optional_text(key, value.as_deref());
+    for (key, value) in group.keys.iter().zip(group.values) {
+        push_optional_text(object.named_member(key), value.as_deref());
     }
     object.close();
-}
-
-/// Writes a JSON object, its members in the order they are given.
-pub struct Object<'a> {
-    out: &'a mut Vec<u8>,
-    is_empty: bool,
-}
-
-impl<'a> Object<'a> {
-    pub fn open(out: &'a mut Vec<u8>) -> Object<'a> {
-        out.push(b'{');
-        Object { out, is_empty: true }
-    }
-
-    pub fn close(self) {
-        self.out.push(b'}');
-    }
-
-    /// Starts a member; its value is to be appended.
-    pub fn member(&mut self, name: &str) -> &mut Vec<u8> {
-        if !self.is_empty {
-            self.out.push(b',');
-        }
-        self.is_empty = false;
-        push_text(self.out, name);
-        self.out.push(b':');
-        self.out
-    }
-
-    pub fn optional<T>(&mut self, name: &str, value: Option<T>, write: impl FnOnce(&mut Vec<u8>, T)) {
-        let out = self.member(name);
-        match value {
-            None => out.extend_from_slice(b"null"),
-            Some(value) => write(out, value),
-        }
-    }
-
-    pub fn text(&mut self, name: &str, value: &str) {
-        push_text(self.member(name), value);
-    }
-
-    pub fn optional_text(&mut self, name: &str, value: Option<&str>) {
-        self.optional(name, value, push_text);
-    }
-
-    pub fn number(&mut self, name: &str, value: impl std::fmt::Display) {
-        push_display(self.member(name), value);
-    }
-
-    pub fn flag(&mut self, name: &str, value: bool) {
-        push_display(self.member(name), value);
-    }
-
-    pub fn instant(&mut self, name: &str, value: Option<Instant>) {
-        self.optional(name, value, |out, instant| {
-            out.push(b'"');
-            instant.write_to(out);
-            out.push(b'"');
-        });
-    }
-
-    pub fn date(&mut self, name: &str, value: Option<Date>) {
-        self.optional(name, value, |out, date| {
-            out.push(b'"');
-            date.write_to(out);
-            out.push(b'"');
-        });
-    }
-
-    pub fn quoted(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
-        let out = self.member(name);
-        out.push(b'"');
-        write(out);
-        out.push(b'"');
-    }
-}
-
-/// Appends a JSON string.
-pub fn push_text(out: &mut Vec<u8>, text: &str) {
-    serde_json::to_writer(out, text).expect("text can always be written to memory");
-}
-
-pub fn push_display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
-    out.extend_from_slice(value.to_string().as_bytes());
 }
 
 impl std::fmt::Display for InvoiceId {
@@ -337,6 +281,18 @@ impl std::fmt::Display for InvoiceId {
 }
 
 impl InvoiceId {
+    /// Appends the id as its webhook writes it.
+    pub fn write_to(self, out: &mut Vec<u8>) {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        out.extend_from_slice(b"in_");
+        out.extend(
+            self.0
+                .to_be_bytes()
+                .into_iter()
+                .flat_map(|byte| [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]),
+        );
+    }
+
     pub fn parse(text: &str) -> Option<InvoiceId> {
         let digits = text.strip_prefix("in_").filter(|digits| digits.len() == 32)?;
         let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));

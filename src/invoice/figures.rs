@@ -1,10 +1,12 @@
 //! What an invoice's fees are and add up to: the period's own, and those of late usage.
 
-use super::aggregate::{Bucket, Buckets, LineKey};
+use super::aggregate::{Bucket, Buckets, LineKey, LineName, NO_BUCKETS};
 use super::books::{
     Bill, BillKind, Books, Edit, Prepaid, PriceList, PricedCharge, Stage, Subscription, Window,
 };
-use super::document::{Amounts, Document, Fee, FeeType, Figures, InvoiceType, Payment, Status, write_fees};
+use super::document::{
+    Amounts, Document, Fee, FeeType, Figures, GroupedBy, InvoiceType, Payment, Status, WrittenFees,
+};
 use super::exact::{Exact, add_up, percent};
 use super::grace;
 use super::instant::Instant;
@@ -19,15 +21,15 @@ use std::collections::BTreeMap;
 pub(super) type Edits = BTreeMap<LineKey, Edit>;
 
 /// One line of a charge, priced.
-pub(super) struct Line {
-    key: LineKey,
+pub(super) struct Line<'a> {
+    name: LineName<'a>,
     units: Quantity,
     events: u64,
     cents: i128,
     /// In the major unit.
     precise: Exact,
     is_edited: bool,
-    display_name: Option<String>,
+    display_name: Option<&'a str>,
 }
 
 /// What the lines of a period are made from.
@@ -43,8 +45,8 @@ pub(super) struct Basis<'a> {
 }
 
 /// A charge's lines and what lifts them to its minimum.
-struct ChargeFees {
-    lines: Vec<Line>,
+struct ChargeFees<'a> {
+    lines: Vec<Line<'a>>,
     minimum: Option<Amount>,
 }
 
@@ -66,12 +68,12 @@ impl Amount {
     }
 
     /// The fee of a plan for a whole: one unit of it, named by the plan.
-    fn fee(&self, fee_type: FeeType, plan: &Plan, period: (Instant, Instant)) -> Fee {
+    fn fee<'a>(&self, fee_type: FeeType, plan: &'a Plan, period: (Instant, Instant)) -> Fee<'a> {
         Fee {
             fee_type,
             charge_code: None,
             metric_code: None,
-            display_name: plan.display_name.clone().or_else(|| plan.name.clone()),
+            display_name: plan.display_name.as_deref().or(plan.name.as_deref()),
             filter: None,
             grouped_by: None,
             period: Some(period),
@@ -93,19 +95,19 @@ pub(super) fn base_fee(plan: &Plan, share: Share, exponent: u32) -> Amount {
     Amount::of_cents(&Exact::whole(plan.amount_cents).times(&Exact::of_share(share)), exponent)
 }
 
-impl Basis<'_> {
-    fn charges(&self) -> Vec<ChargeFees> {
+impl<'a> Basis<'a> {
+    fn charges(&self) -> Vec<ChargeFees<'a>> {
         let places = self.prices.plan.charges.iter().zip(&self.prices.lines);
         places.map(|(charge, priced)| self.charge_fees(charge, priced)).collect()
     }
 
-    fn charge_fees(&self, charge: &Charge, priced: &PricedCharge) -> ChargeFees {
+    fn charge_fees(&self, charge: &Charge, priced: &PricedCharge) -> ChargeFees<'a> {
         let mut lines = Vec::new();
         let tariffs =
             std::iter::once(&charge.tariff).chain(charge.filters.iter().map(|filter| &filter.tariff));
         for (filter, tariff) in tariffs.enumerate() {
-            for key in self.keys(priced.number, filter as u32, tariff) {
-                let line = self.line(key, tariff, priced);
+            for name in self.names(priced.number, filter as u32, tariff) {
+                let line = self.line(name, tariff, priced);
                 if line.units.0 != 0 || line.cents != 0 || line.events > 0 || line.is_edited {
                     lines.push(line);
                 }
@@ -120,31 +122,31 @@ impl Basis<'_> {
     }
 
     /// The lines of one tariff: the single one, or one for each group that usage or an edit has opened.
-    fn keys(&self, charge: u32, filter: u32, tariff: &Tariff) -> Vec<LineKey> {
+    fn names(&self, charge: u32, filter: u32, tariff: &Tariff) -> Vec<LineName<'a>> {
         if tariff.group_keys.is_empty() {
-            return vec![LineKey { charge, filter, group: None }];
+            return vec![LineName { charge, filter, group: None }];
         }
-        let mut keys: Vec<LineKey> =
-            self.usage.groups(charge, filter).map(|bucket| bucket.key.clone()).collect();
-        if let Some(edits) = self.edits {
-            keys.extend(edits.keys().filter(|key| key.charge == charge && key.filter == filter).cloned());
-        }
-        keys.sort();
-        keys.dedup();
-        keys
+        let mut names: Vec<LineName<'a>> =
+            self.usage.groups(charge, filter).map(|bucket| bucket.key.name()).collect();
+        let edited = self.edits.into_iter().flat_map(Edits::keys).map(LineKey::name);
+        names.extend(edited.filter(|name| name.charge == charge && name.filter == filter));
+        names.sort();
+        names.dedup();
+        names
     }
 
-    fn line(&self, key: LineKey, tariff: &Tariff, priced: &PricedCharge) -> Line {
+    fn line(&self, name: LineName<'a>, tariff: &Tariff, priced: &PricedCharge) -> Line<'a> {
         let empty;
-        let bucket = match self.usage.get(&key) {
+        let bucket = match self.usage.get(name) {
             Some(bucket) => bucket,
             None => {
-                empty = Bucket::empty(key.clone(), priced.metric.aggregation);
+                empty = Bucket::empty(name.to_key(), priced.metric.aggregation);
                 &empty
             }
         };
         let used = bucket.units(&priced.metric, self.period, self.to);
-        let edit = self.edits.and_then(|edits| edits.get(&key));
+        let edits = self.edits.filter(|edits| !edits.is_empty());
+        let edit = edits.and_then(|edits| edits.get(&name.to_key()));
         let units = edit.and_then(|edit| edit.units);
         let usage = match units {
             Some(units) => Usage::of_units(units),
@@ -156,18 +158,18 @@ impl Basis<'_> {
             Amount { cents, precise } = Amount::plain(amount, self.exponent);
         }
         Line {
-            key,
+            name,
             units: units.unwrap_or(used),
             events: bucket.events,
             cents,
             precise,
             is_edited: edit.is_some_and(Edit::changes_amount),
-            display_name: edit.and_then(|edit| edit.display_name.clone()),
+            display_name: edit.and_then(|edit| edit.display_name.as_deref()),
         }
     }
 
     /// What lifts the whole period to the plan's commitment (R79).
-    fn commitment(&self, charges: &[ChargeFees]) -> Option<Amount> {
+    fn commitment(&self, charges: &[ChargeFees<'_>]) -> Option<Amount> {
         let plan = &self.prices.plan;
         if plan.commitment_cents == 0 {
             return None;
@@ -179,16 +181,16 @@ impl Basis<'_> {
         Some(lifted(&least, billed, self.exponent))
     }
 
-    fn minimum_fee(&self, charge: &Charge, priced: &PricedCharge, amount: &Amount) -> Option<Fee> {
+    fn minimum_fee(&self, charge: &'a Charge, priced: &'a PricedCharge, amount: &Amount) -> Option<Fee<'a>> {
         (amount.cents != 0).then(|| Fee {
-            charge_code: Some(charge.code.clone()),
-            metric_code: Some(charge.metric.clone()),
-            display_name: charge.display_name.clone().or_else(|| priced.metric.name.clone()),
+            charge_code: Some(&charge.code),
+            metric_code: Some(&charge.metric),
+            display_name: charge.display_name.as_deref().or(priced.metric.name.as_deref()),
             ..amount.fee(FeeType::Commitment, &self.prices.plan, self.window())
         })
     }
 
-    fn commitment_fee(&self, amount: &Amount) -> Option<Fee> {
+    fn commitment_fee(&self, amount: &Amount) -> Option<Fee<'a>> {
         (amount.cents != 0).then(|| amount.fee(FeeType::Commitment, &self.prices.plan, self.window()))
     }
 
@@ -197,7 +199,7 @@ impl Basis<'_> {
     }
 
     /// The fees of the period's own charges, minimums and commitment.
-    fn fees(&self) -> Vec<Fee> {
+    fn fees(&self) -> Vec<Fee<'a>> {
         let charges = self.charges();
         let mut fees = Vec::new();
         for (place, found) in charges.iter().enumerate() {
@@ -214,7 +216,7 @@ impl Basis<'_> {
     }
 
     /// What late usage adds to `before`, line by line (R61, R63).
-    fn increments(&self, before: &Basis<'_>) -> Vec<Fee> {
+    fn increments(&self, before: &Basis<'a>) -> Vec<Fee<'a>> {
         let (with, without) = (self.charges(), before.charges());
         let mut fees = Vec::new();
         for (place, found) in with.iter().enumerate() {
@@ -222,7 +224,7 @@ impl Basis<'_> {
             let priced = &self.prices.lines[place];
             let earlier = &without[place];
             for line in &found.lines {
-                let same = earlier.lines.iter().find(|other| other.key == line.key);
+                let same = earlier.lines.iter().find(|other| other.name == line.name);
                 let added = line.minus(same);
                 if added.events > 0 {
                     fees.push(line_fee(FeeType::LateUsage, charge, priced, &added, self.window()));
@@ -247,18 +249,13 @@ fn difference(with: Option<&Amount>, without: Option<&Amount>) -> Option<Amount>
     Some(with?.minus(without?))
 }
 
-impl Line {
-    fn minus(&self, other: Option<&Line>) -> Line {
+impl<'a> Line<'a> {
+    fn minus(&self, other: Option<&Line<'_>>) -> Line<'a> {
         let Some(other) = other else {
-            return Line {
-                key: self.key.clone(),
-                display_name: None,
-                precise: self.precise.clone(),
-                ..*self
-            };
+            return Line { display_name: None, precise: self.precise.clone(), ..*self };
         };
         Line {
-            key: self.key.clone(),
+            name: self.name,
             units: Quantity(self.units.0.saturating_sub(other.units.0)),
             events: self.events - other.events,
             cents: self.cents.saturating_sub(other.cents),
@@ -269,27 +266,23 @@ impl Line {
     }
 }
 
-fn line_fee(
+fn line_fee<'a>(
     fee_type: FeeType,
-    charge: &Charge,
-    priced: &PricedCharge,
-    line: &Line,
+    charge: &'a Charge,
+    priced: &'a PricedCharge,
+    line: &Line<'a>,
     period: (Instant, Instant),
-) -> Fee {
-    let filter = (line.key.filter > 0).then(|| &charge.filters[line.key.filter as usize - 1]);
+) -> Fee<'a> {
+    let filter = (line.name.filter > 0).then(|| &charge.filters[line.name.filter as usize - 1]);
     let tariff = filter.map_or(&charge.tariff, |filter| &filter.tariff);
-    let named = line.display_name.clone().or_else(|| filter.and_then(|filter| filter.display_name.clone()));
-    let grouped_by = line.key.group.as_ref().map(|values| {
-        let values = values.iter().map(|value| value.as_deref().map(str::to_owned));
-        tariff.group_keys.iter().cloned().zip(values).collect()
-    });
+    let named = line.display_name.or(filter.and_then(|filter| filter.display_name.as_deref()));
     Fee {
         fee_type,
-        charge_code: Some(charge.code.clone()),
-        metric_code: Some(charge.metric.clone()),
-        display_name: named.or_else(|| charge.display_name.clone()).or_else(|| priced.metric.name.clone()),
-        filter: filter.map(|filter| filter.values.clone()),
-        grouped_by,
+        charge_code: Some(&charge.code),
+        metric_code: Some(&charge.metric),
+        display_name: named.or(charge.display_name.as_deref()).or(priced.metric.name.as_deref()),
+        filter: filter.map(|filter| &*filter.values),
+        grouped_by: line.name.group.map(|values| GroupedBy { keys: &tariff.group_keys, values }),
         period: Some(period),
         units: line.units,
         events: line.events,
@@ -299,20 +292,19 @@ fn line_fee(
     }
 }
 
-fn subscription_fee(plan: &Plan, amount: &Amount, period: (Instant, Instant)) -> Option<Fee> {
+fn subscription_fee<'a>(plan: &'a Plan, amount: &Amount, period: (Instant, Instant)) -> Option<Fee<'a>> {
     (plan.amount_cents != 0).then(|| amount.fee(FeeType::Subscription, plan, period))
 }
 
 impl Books {
     /// A draft's figures as the catalog has them now.
     pub(super) fn live_figures(&self, bill: &Bill) -> Figures {
-        let fees = self.fees(bill);
-        self.figures(bill, &fees, 0)
+        self.figures(bill, self.fees(bill), 0)
     }
 
-    /// Writes fees down and adds them up; `coupons` cents are shared out over them before tax (R80, R81).
-    pub(super) fn figures(&self, bill: &Bill, fees: &[Fee], coupons: i128) -> Figures {
-        let sum = add_up(fees.iter().map(|fee| fee.amount_cents));
+    /// Adds fees up; `coupons` cents are shared out over them before tax (R80, R81).
+    pub(super) fn figures(&self, bill: &Bill, fees: WrittenFees, coupons: i128) -> Figures {
+        let sum = fees.sum();
         let rate = match bill.kind {
             BillKind::Credit => Exact::zero(),
             _ => percent(&self.tax_rate(bill.customer)),
@@ -325,10 +317,10 @@ impl Books {
                 _ => Exact::whole(sum.saturating_sub(coupons)).divided_by(&Exact::whole(sum)),
             };
             let rate = rate.times(&kept);
-            add_up(fees.iter().map(|fee| Exact::whole(fee.amount_cents).times(&rate).rounded()))
+            add_up(fees.cents.iter().map(|cents| Exact::whole(*cents).times(&rate).rounded()))
         };
         let amounts = Amounts { fees: sum, coupons, taxes, ..Amounts::default() };
-        Figures { fees: write_fees(fees), amounts }
+        Figures { fees: fees.text, amounts }
     }
 
     /// The sum of the customer's tax rates, in percent.
@@ -342,29 +334,31 @@ impl Books {
         rates.fold(Exact::zero(), |sum, rate| sum.plus(&rate.into()))
     }
 
-    pub(super) fn fees(&self, bill: &Bill) -> Vec<Fee> {
+    pub(super) fn fees(&self, bill: &Bill) -> WrittenFees {
         match bill.kind {
             BillKind::Period { subscription, ordinal, .. } => {
                 let subscription = self.subscriptions.get(subscription);
-                self.period_fees(
-                    bill,
-                    subscription,
-                    subscription.window(ordinal).expect("a draft has its window"),
-                )
+                let window = subscription.window(ordinal).expect("a draft has its window");
+                WrittenFees::of(&self.period_fees(bill, subscription, window))
             }
             BillKind::Opening { subscription, ordinal } => {
                 let subscription = self.subscriptions.get(subscription);
                 let window = subscription.window(ordinal).expect("a draft has its window");
                 let exponent = self.exponent_of(bill.customer, &self.prices_of(window.plan).plan);
-                self.advance_fee(bill.customer, window, exponent).into_iter().collect()
+                WrittenFees::of(self.advance_fee(bill.customer, window, exponent).as_slice())
             }
-            BillKind::OneOff | BillKind::Credit => Vec::new(),
+            BillKind::OneOff | BillKind::Credit => WrittenFees::of(&[]),
         }
     }
 
-    fn period_fees(&self, bill: &Bill, subscription: &Subscription, window: &Window) -> Vec<Fee> {
-        let basis = self.basis(bill.customer, window, bill.edits());
-        let mut fees: Vec<Fee> = self.own_base_fee(bill.customer, window).0.into_iter().collect();
+    fn period_fees<'a>(
+        &'a self,
+        bill: &'a Bill,
+        subscription: &'a Subscription,
+        window: &'a Window,
+    ) -> Vec<Fee<'a>> {
+        let (own, basis) = self.basis(bill.customer, window, bill.edits());
+        let mut fees = Vec::from_iter(own);
         let next = subscription.window(window.ordinal + 1);
         fees.extend(next.and_then(|next| self.advance_fee(bill.customer, next, basis.exponent)));
         fees.extend(basis.fees());
@@ -374,33 +368,40 @@ impl Books {
         fees
     }
 
+    /// The base fee that stands on the window's own invoice, and what its lines are made from.
     pub(super) fn basis<'a>(
         &'a self,
         customer: u32,
         window: &'a Window,
         edits: Option<&'a Edits>,
-    ) -> Basis<'a> {
+    ) -> (Option<Fee<'a>>, Basis<'a>) {
         let prices = self.prices_of(window.plan);
         let exponent = self.exponent_of(customer, &prices.plan);
         let share = window.period.share(prices.plan.interval, window.end, self.zone_of(customer));
-        Basis {
+        let (own, base_fee_cents) = self.own_base_fee(customer, window, share, exponent);
+        let basis = Basis {
             prices,
             usage: &window.usage,
             edits,
             period: &window.period,
             to: window.to,
             share,
-            base_fee_cents: self.own_base_fee(customer, window).1,
+            base_fee_cents,
             exponent,
-        }
+        };
+        (own, basis)
     }
 
     /// The base fee that stands on the window's own invoice, in arrears or as what a cut changes of one paid in advance;
     /// and what all invoices together bill of it.
-    fn own_base_fee(&self, customer: u32, window: &Window) -> (Option<Fee>, i128) {
+    fn own_base_fee<'a>(
+        &'a self,
+        customer: u32,
+        window: &Window,
+        share: Share,
+        exponent: u32,
+    ) -> (Option<Fee<'a>>, i128) {
         let plan = &self.prices_of(window.plan).plan;
-        let exponent = self.exponent_of(customer, plan);
-        let share = window.period.share(plan.interval, window.end, self.zone_of(customer));
         let used = base_fee(plan, share, exponent);
         let period = (window.period.from, window.to);
         let Some(prepaid) = self.prepaid_cents(customer, window) else {
@@ -415,7 +416,7 @@ impl Books {
 
     /// The fee of a window that is billed before it runs, on the draft that was made when it started. The minor unit is
     /// that draft's: the plan before may be in another currency.
-    fn advance_fee(&self, customer: u32, window: &Window, exponent: u32) -> Option<Fee> {
+    fn advance_fee(&self, customer: u32, window: &Window, exponent: u32) -> Option<Fee<'_>> {
         let plan = &self.prices_of(window.plan).plan;
         if !plan.pay_in_advance || window.prepaid != Prepaid::OnDraft {
             return None;
@@ -502,7 +503,7 @@ pub(super) fn exact_shown(amount: &Exact) -> String {
 
 /// What late usage adds to a sealed period, at the prices it was sealed with. Its minor units stay what they are on an
 /// invoice whose currency has another exponent.
-fn late_fees(window: &Window, exponent: u32) -> Vec<Fee> {
+fn late_fees(window: &Window, exponent: u32) -> Vec<Fee<'_>> {
     let sealing = window.sealed.as_deref().expect("late usage is of a sealed period");
     let Some(with_late) = &sealing.with_late else { return Vec::new() };
     let basis = |usage| Basis {
@@ -516,7 +517,8 @@ fn late_fees(window: &Window, exponent: u32) -> Vec<Fee> {
         exponent: sealing.exponent,
     };
     if planted::is(Bug::IncrementPricedAlone) {
-        return basis(with_late).increments(&basis(&Default::default()));
+        let nothing = Basis { usage: &NO_BUCKETS, ..basis(with_late) };
+        return basis(with_late).increments(&nothing);
     }
     let mut fees = basis(with_late).increments(&basis(&sealing.billed));
     for fee in &mut fees {

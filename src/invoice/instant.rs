@@ -192,7 +192,8 @@ fn two(tens: u8, ones: u8) -> Option<i64> {
     if tens > 9 || ones > 9 { None } else { Some(i64::from(tens * 10 + ones)) }
 }
 
-fn put_digits(room: &mut [u8], mut number: i64) {
+/// Writes a number into its room, with zeros in front.
+pub(super) fn put_digits(room: &mut [u8], mut number: i64) {
     for byte in room.iter_mut().rev() {
         *byte = b'0' + (number % 10) as u8;
         number /= 10;
@@ -218,7 +219,7 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + year * 365 + year / 4 - year / 100 + day_of_year - 719_468
 }
 
-fn date_of(days_since_1970: i64) -> (i64, i64, i64) {
+pub(super) fn date_of(days_since_1970: i64) -> (i64, i64, i64) {
     let days = days_since_1970 + 719_468;
     let era = days.div_euclid(146_097);
     let day = days.rem_euclid(146_097);

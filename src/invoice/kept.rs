@@ -17,7 +17,6 @@ use super::books::{
     PriceList, Sealing, Subscription, Unbillable, UnbillableKey, Window,
 };
 use super::calendar::Date;
-use super::document::Object;
 use super::instant::Instant;
 use super::keep::Unreadable;
 use super::kept_held::HeldText;
@@ -25,6 +24,7 @@ use super::period::{Anchor, End, Period, Share};
 use super::quantity::Quantity;
 use super::terms::SharedTerms;
 use super::waiting::WaitingRecord;
+use super::write::Object;
 use crate::catalog::customer::{BillingTime, CustomerRecord, SubscriptionRecord};
 use crate::catalog::{Kind, Record};
 
@@ -250,7 +250,7 @@ fn customer_record(record: &CustomerRecord) -> Vec<u8> {
     let mut object = Object::open(&mut out);
     object.text("kind", "customer");
     object.text("external_id", &record.external_id);
-    let mut text = |name: &str, value: Option<String>| {
+    let mut text = |name: &'static str, value: Option<String>| {
         if let Some(value) = value {
             object.text(name, &value);
         }

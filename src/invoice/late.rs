@@ -4,10 +4,10 @@ use super::aggregate::Reading;
 use super::attribute::Checked;
 use super::books::{BillKind, Books, Carried, Due, MetricUse, News, Unbillable, UnbillableKey, Window};
 use super::digest::invoice_id;
-use super::document::Object;
 use super::instant::Instant;
 use super::notice::{Event, Notice};
 use super::quantity::Quantity;
+use super::write::Object;
 use crate::catalog::metric::Aggregation;
 
 impl Books {

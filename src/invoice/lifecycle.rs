@@ -11,9 +11,8 @@ use super::books::{
     UnbillableKey, Used,
 };
 use super::calendar::Date;
-use super::digest::{digest_of, invoice_id, last_invoice_of};
+use super::digest::{digest_of, invoice_id, last_invoice_of, write_and_digest};
 use super::document::{Document, Figures, InvoiceType, Payment, Reason, Status};
-use super::exact::add_up;
 use super::grace;
 use super::instant::Instant;
 use super::notice::{Event, Notice};
@@ -276,40 +275,33 @@ impl Books {
 
     /// Sends a draft's webhook. Whatever usage waited to be announced is announced with it (R18).
     pub(super) fn announce_draft(&mut self, number: u32, event: Event) {
-        let document = self.shown(number);
-        let digest = digest_of(&document);
+        let (notice, digest) = self.next_of_draft(number, event);
+        self.tell_of_draft(number, notice, digest);
+    }
+
+    /// A draft's next webhook, and what it says condensed.
+    fn next_of_draft(&self, number: u32, event: Event) -> (Notice, u64) {
+        let version = self.bills[number].version + 1;
+        let mut digest = 0;
+        let notice = Notice::of_invoice(
+            self.now,
+            event,
+            self.settings.dialect,
+            version,
+            &self.shown(number),
+            |document, out| {
+                digest = write_and_digest(document, version, out);
+            },
+        );
+        (notice, digest)
+    }
+
+    fn tell_of_draft(&mut self, number: u32, notice: Notice, digest: u64) {
+        self.bills[number].version += 1;
         let draft = self.draft_mut(number).expect("a draft is announced as one");
         draft.announced = digest;
         draft.refresh_at = None;
         draft.is_to_be_told = false;
-        self.announce(number, event, &document);
-    }
-
-    fn announce(&mut self, number: u32, event: Event, document: &Document) {
-        let bill = &mut self.bills[number];
-        bill.version += 1;
-        let version = bill.version;
-        let (at, id) = (self.now, bill.id);
-        if let Stage::Sealed(sealed) = &mut bill.stage
-            && let Some(awaits) = &mut sealed.awaits
-        {
-            awaits.news.push(News::Invoice { at, event, version, document: Box::new(document.clone()) });
-            return;
-        }
-        self.tell(at, event, id, version, document);
-    }
-
-    fn tell(
-        &mut self,
-        at: Instant,
-        event: Event,
-        id: super::document::InvoiceId,
-        version: u32,
-        document: &Document,
-    ) {
-        let id = format!("{id}_{version}");
-        let write = |out: &mut Vec<u8>| document.write_to(Some(version), out);
-        let notice = Notice::webhook(at, event, self.settings.dialect, id, &document.customer, write);
         self.notices.push(notice);
     }
 
@@ -330,23 +322,44 @@ impl Books {
                 News::Invoice { at, event, version, mut document } => {
                     document.sequential_id = Some(count);
                     document.number = Some(text.clone());
-                    self.tell(at, event, invoice, version, &document);
+                    self.notices.push(Notice::of_sealed(
+                        at,
+                        event,
+                        self.settings.dialect,
+                        version,
+                        &document,
+                    ));
                 }
             }
         }
     }
 
     pub(super) fn announce_sealed(&mut self, number: u32, event: Event) {
-        let document = self.sealed(number).expect("a sealed invoice is announced as one").document.clone();
-        self.announce(number, event, &document);
+        let at = self.now;
+        let bill = &mut self.bills[number];
+        bill.version += 1;
+        let version = bill.version;
+        let Stage::Sealed(sealed) = &mut bill.stage else {
+            unreachable!("a sealed invoice is announced as one");
+        };
+        match &mut sealed.awaits {
+            Some(awaits) => {
+                let document = Box::new(sealed.document.clone());
+                awaits.news.push(News::Invoice { at, event, version, document });
+            }
+            None => {
+                let dialect = self.settings.dialect;
+                self.notices.push(Notice::of_sealed(at, event, dialect, version, &sealed.document));
+            }
+        }
     }
 
     fn refresh_by_itself(&mut self, number: u32) {
-        let digest = self.shown_digest(number);
+        let (notice, digest) = self.next_of_draft(number, Event::Updated);
         let draft = self.draft_mut(number).expect("a draft is refreshed");
         draft.refresh_at = None;
         if draft.announced != digest {
-            self.announce_draft(number, Event::Updated);
+            self.tell_of_draft(number, notice, digest);
         }
     }
 
@@ -367,16 +380,16 @@ impl Books {
         let bill = &self.bills[number];
         let finalizes_at = self.draft(number).expect("only a draft can be finalized").finalizes_at;
         let fees = self.fees(bill);
-        let sum = add_up(fees.iter().map(|fee| fee.amount_cents));
+        let sum = fees.sum();
         let entity = self.entity_of(bill.customer).clone();
         let was_draft = bill.version > 0;
         if sum == 0 && !entity.finalizes_zero_amounts && bill.is_of_subscription() {
-            let figures = self.figures(bill, &fees, 0);
+            let figures = self.figures(bill, fees, 0);
             let document = self.draft_document(bill, finalizes_at, figures);
             self.close(number, document, was_draft);
             return;
         }
-        let (figures, used) = self.settle(number, &fees);
+        let (figures, used) = self.settle(number, fees);
         self.seal(number, finalizes_at, figures, used, None);
     }
 
@@ -501,7 +514,7 @@ impl Books {
 
     pub(super) fn sealing(&self, customer: u32, subscription: u32, ordinal: u32) -> Sealing {
         let window = self.subscriptions.get(subscription).window(ordinal).expect("an invoice has its window");
-        let basis = self.basis(customer, window, None);
+        let (_, basis) = self.basis(customer, window, None);
         Sealing {
             prices: self.prices_of(window.plan).clone(),
             exponent: basis.exponent,

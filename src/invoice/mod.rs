@@ -20,6 +20,7 @@ pub(crate) mod text;
 pub mod usage;
 pub mod waiting;
 pub mod warm;
+pub mod write;
 
 mod adopt;
 mod attribute;

@@ -1,7 +1,8 @@
 //! What the world is told: webhooks, and records that were refused.
 
-use super::document::{Object, push_text};
+use super::document::Document;
 use super::instant::Instant;
+use super::write::Object;
 use crate::catalog::settings::Dialect;
 
 /// A record to be published.
@@ -93,7 +94,7 @@ impl Notice {
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Notice {
         let name = event.name(dialect);
-        let mut value = Vec::with_capacity(1500);
+        let mut value = Vec::with_capacity(2000);
         let mut object = Object::open(&mut value);
         object.text("webhook_type", name);
         object.text("object_type", event.object());
@@ -112,6 +113,31 @@ impl Notice {
         }
     }
 
+    /// The webhook of an invoice's transition; `write` appends the invoice.
+    pub(super) fn of_invoice(
+        at: Instant,
+        event: Event,
+        dialect: Dialect,
+        version: u32,
+        document: &Document,
+        write: impl FnOnce(&Document, &mut Vec<u8>),
+    ) -> Notice {
+        let id = format!("{}_{version}", document.id);
+        Notice::webhook(at, event, dialect, id, &document.customer, |out| write(document, out))
+    }
+
+    pub(super) fn of_sealed(
+        at: Instant,
+        event: Event,
+        dialect: Dialect,
+        version: u32,
+        document: &Document,
+    ) -> Notice {
+        Notice::of_invoice(at, event, dialect, version, document, |document, out| {
+            document.write_to(Some(version), out);
+        })
+    }
+
     pub fn is_webhook(&self) -> bool {
         matches!(self.topic, Topic::Webhook(_))
     }
@@ -125,13 +151,5 @@ impl Topic {
             Topic::UsageRejected => "usage.rejected".to_owned(),
             Topic::BillingRejected => "billing.rejected".to_owned(),
         }
-    }
-}
-
-/// Appends a text or null.
-pub fn push_optional_text(out: &mut Vec<u8>, text: Option<&str>) {
-    match text {
-        None => out.extend_from_slice(b"null"),
-        Some(text) => push_text(out, text),
     }
 }

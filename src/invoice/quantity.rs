@@ -82,6 +82,19 @@ pub fn write_decimal(out: &mut Vec<u8>, scaled: i128) {
     out.extend_from_slice(Plain::of(scaled).bytes());
 }
 
+/// Appends a whole number.
+pub fn write_whole(out: &mut Vec<u8>, number: i128) {
+    let Ok(magnitude) = u64::try_from(number.unsigned_abs()) else {
+        return out.extend_from_slice(number.to_string().as_bytes());
+    };
+    let mut plain = Plain { room: [0; 42], from: 42 };
+    plain.put_number(magnitude, 1);
+    if number < 0 {
+        plain.put(b'-');
+    }
+    out.extend_from_slice(plain.bytes());
+}
+
 /// The digits before the point, as a multiple of 10⁻¹².
 fn whole_of(digits: &[u8]) -> Option<i128> {
     let zeros = digits.iter().take_while(|&&digit| digit == b'0').count();

@@ -3,19 +3,19 @@
 //! Coupons come off before tax, credit notes and then the wallet off what is to be paid (R80–R82).
 
 use super::books::{Books, Coupon, CouponValue, Money, Used};
-use super::document::{Fee, Figures, InvoiceType};
-use super::exact::{Exact, add_up, percent};
+use super::document::{Figures, InvoiceType, WrittenFees};
+use super::exact::{Exact, percent};
 
 impl Books {
     /// The figures of an invoice that is being finalized, and what it used up.
-    pub(super) fn settle(&mut self, number: u32, fees: &[Fee]) -> (Figures, Used) {
+    pub(super) fn settle(&mut self, number: u32, fees: WrittenFees) -> (Figures, Used) {
         let bill = &self.bills[number];
         let customer = bill.customer;
         let mut used = Used::default();
         if bill.invoice_type() != InvoiceType::Subscription {
             return (self.figures(bill, fees, 0), used);
         }
-        let sum = add_up(fees.iter().map(|fee| fee.amount_cents));
+        let sum = fees.sum();
         if let Some(money) = self.customers.get_mut(customer).money.as_deref_mut() {
             used.coupons = money.use_coupons(sum);
         }
