@@ -16,6 +16,7 @@ use super::document::{Document, Figures, InvoiceType, Payment, Reason, Status};
 use super::grace;
 use super::instant::Instant;
 use super::notice::{Event, Notice};
+use super::order::SortName;
 use super::rare::Rare;
 use crate::catalog::entity::Numbering;
 use crate::catalog::settings::Refresh;
@@ -24,9 +25,9 @@ use crate::planted::{self, Bug};
 /// The place of a duty among those of one instant: customer, period, subscription, opening before periodic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Turn {
-    customer: Box<str>,
+    customer: SortName,
     period_from: Option<Instant>,
-    subscription: Option<Box<str>>,
+    subscription: Option<SortName>,
     is_periodic: bool,
     due: Due,
 }
@@ -74,16 +75,17 @@ impl Books {
             let subscription = self.subscriptions.get(number);
             let window = ordinal.and_then(|ordinal| subscription.window(ordinal));
             Turn {
-                customer: self.customers.get(subscription.customer).external_id.clone(),
+                customer: SortName::of(&self.customers.get(subscription.customer).external_id),
                 period_from: from.or(window.map(|window| window.period.from)),
-                subscription: Some(subscription.external_id.clone()),
+                subscription: Some(SortName::of(&subscription.external_id)),
                 is_periodic: true,
                 due,
             }
         };
         match due {
             Due::ParkingOver(_) => {
-                Turn { customer: "".into(), period_from: None, subscription: None, is_periodic: false, due }
+                let customer = SortName::of("");
+                Turn { customer, period_from: None, subscription: None, is_periodic: false, due }
             }
             Due::Begin(number) => {
                 let started_at = self.subscriptions.get(number).anchor.started_at;
@@ -104,16 +106,16 @@ impl Books {
         let (period_from, subscription) = match &bill.stage {
             Stage::Sealed(sealed) => {
                 let document = &sealed.document;
-                (document.period.map(|period| period.0), document.subscription.as_deref().map(Box::from))
+                (document.period.map(|period| period.0), document.subscription.as_deref().map(SortName::of))
             }
             Stage::Draft(_) => {
                 let found = self.window_of(bill);
                 let from = found.map(|(_, window)| window.period.from);
-                (from, found.map(|(subscription, _)| subscription.external_id.clone()))
+                (from, found.map(|(subscription, _)| SortName::of(&subscription.external_id)))
             }
         };
         Turn {
-            customer: self.customers.get(bill.customer).external_id.clone(),
+            customer: SortName::of(&self.customers.get(bill.customer).external_id),
             period_from,
             subscription,
             is_periodic: !matches!(bill.kind, BillKind::Opening { .. }),

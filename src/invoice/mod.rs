@@ -35,6 +35,7 @@ mod kept_held;
 mod late;
 mod lifecycle;
 mod marked;
+mod order;
 mod parking;
 pub(crate) mod rare;
 mod records;
