@@ -75,6 +75,16 @@ pub(super) enum Owner<'a> {
     },
 }
 
+/// Where usage was added.
+struct Added {
+    /// The invoice that it is on.
+    bill: Option<u32>,
+    /// How many times charges had been added to the plan.
+    generation: u8,
+    /// It is kept whole, or what is kept whole can go.
+    concerns_fresh: bool,
+}
+
 /// An event that has passed the checks which need nothing but itself and its metric.
 pub(super) struct Checked<'a> {
     pub event: &'a UsageEvent<'a>,
@@ -310,10 +320,12 @@ impl Books {
         hash: u64,
         hold: &dyn Fn() -> Held,
     ) {
-        let bill = self.add_to(number, ordinal, checked);
-        self.keep_fresh(number, ordinal, hold);
-        self.keep_id(hash, checked, None, ordinal, self.generation_of(number, ordinal));
-        if let Some(bill) = bill {
+        let added = self.add_to(number, ordinal, checked);
+        if added.concerns_fresh {
+            self.keep_fresh(number, ordinal, hold);
+        }
+        self.keep_id(hash, checked, None, ordinal, added.generation);
+        if let Some(bill) = added.bill {
             self.note_usage_on(bill, checked.arrived_at);
         }
     }
@@ -327,21 +339,23 @@ impl Books {
         let (happened_at, arrived_at) = (held.happened_at, held.arrived_at);
         let checked = Checked { event: &held.event, metric, reading, happened_at, arrived_at };
         let late = self.ids.get(held.id_hash, Instant::MIN).and_then(|id| id.late);
-        self.add_to(number, ordinal, &checked);
+        let added = self.add_to(number, ordinal, &checked);
         self.keep_fresh(number, ordinal, &|| held.clone());
-        self.keep_id(held.id_hash, &checked, late, ordinal, self.generation_of(number, ordinal));
+        self.keep_id(held.id_hash, &checked, late, ordinal, added.generation);
     }
 
-    /// Adds usage to a window that isn't sealed; says which invoice that is on.
-    fn add_to(&mut self, number: u32, ordinal: u32, checked: &Checked<'_>) -> Option<u32> {
-        let window = self.subscriptions.get(number).window(ordinal).expect("the window is there");
-        let prices = self.prices_of(window.plan).clone();
-        let now = self.now;
-        let window =
-            self.subscriptions.get_usage_mut(number).window_mut(ordinal).expect("the window is there");
-        let time = window.time(checked.happened_at, now);
-        counting::add(&mut window.usage, &prices, checked, time);
-        window.bill
+    /// Adds usage to a window that isn't sealed.
+    fn add_to(&mut self, number: u32, ordinal: u32, checked: &Checked<'_>) -> Added {
+        let subscription = self.subscriptions.get_usage_mut(number);
+        let window = subscription.window_mut(ordinal).expect("the window is there");
+        let plan = &self.plans.get(window.plan).thing;
+        let time = window.time(checked.happened_at, self.now);
+        counting::add(&mut window.usage, &plan.prices, checked, time);
+        Added {
+            bill: window.bill,
+            generation: plan.generation,
+            concerns_fresh: window.period.from == self.now || !window.fresh.is_empty(),
+        }
     }
 
     /// Keeps usage whole while the clock stands at its window's first instant: until it moves on, the plan may still

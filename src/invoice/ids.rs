@@ -142,7 +142,7 @@ impl Ids {
     pub fn get(&self, hash: u64, horizon: Instant) -> Option<HeldId> {
         let hash = hash.max(1);
         let part = &self.parts[(hash >> 56) as usize];
-        let (_, id) = unpack(part.find(hash).ok()?);
+        let (_, id) = unpack(&part.slots[part.find(hash).ok()?]);
         (id.happened_at >= horizon && id.state != IdState::Freed).then_some(id)
     }
 
@@ -153,9 +153,11 @@ impl Ids {
     }
 
     /// What lies where an id is, or would be.
-    pub(super) fn near(&self, hash: u64) -> Option<&Entry> {
+    pub(super) fn near(&self, hash: u64) -> &[Entry] {
+        const SEARCHED: usize = 3;
         let part = &self.parts[(hash >> 56) as usize];
-        (!part.slots.is_empty()).then(|| &part.slots[part.home(hash)])
+        let home = part.home(hash);
+        &part.slots[home..part.slots.len().min(home + SEARCHED)]
     }
 
     pub fn len(&self) -> usize {
@@ -185,28 +187,34 @@ impl Part {
         ((u128::from(low) * self.slots.len() as u128) >> 64) as usize
     }
 
-    /// The entry of that hash, or the slot where it would go.
-    fn find(&self, hash: u64) -> Result<&Entry, usize> {
+    /// The slot of that hash, or the one where it would go.
+    fn find(&self, hash: u64) -> Result<usize, usize> {
         if self.slots.is_empty() {
             return Err(0);
         }
-        let mut slot = self.home(hash);
+        let home = self.home(hash);
+        let mut slot = home;
         loop {
             let found = hash_of(&self.slots[slot]);
             if found == hash {
-                return Ok(&self.slots[slot]);
+                return Ok(slot);
             }
-            if found == 0 || self.comes_after(found, slot, hash) {
+            if found == 0 || self.comes_after(found, slot, hash, home) {
                 return Err(slot);
             }
-            slot = (slot + 1) % self.slots.len();
+            slot = self.behind(slot);
         }
     }
 
+    /// The slot behind another; the first comes behind the last.
+    fn behind(&self, slot: usize) -> usize {
+        if slot + 1 == self.slots.len() { 0 } else { slot + 1 }
+    }
+
     /// Whether an entry that sits in `slot` has to make room for `hash`: it is less far from its own home.
-    fn comes_after(&self, found: u64, slot: usize, hash: u64) -> bool {
-        let distance = |hash: u64| (slot + self.slots.len() - self.home(hash)) % self.slots.len();
-        let (theirs, ours) = (distance(found), distance(hash));
+    fn comes_after(&self, found: u64, slot: usize, hash: u64, home: usize) -> bool {
+        let distance = |home: usize| if slot >= home { slot - home } else { slot + self.slots.len() - home };
+        let (theirs, ours) = (distance(self.home(found)), distance(home));
         theirs < ours || (theirs == ours && found > hash)
     }
 
@@ -215,25 +223,25 @@ impl Part {
             self.grow(horizon);
         }
         match self.find(hash) {
-            Ok(_) => {
-                let mut slot = self.home(hash);
-                while hash_of(&self.slots[slot]) != hash {
-                    slot = (slot + 1) % self.slots.len();
-                }
-                self.slots[slot] = entry;
-            }
+            Ok(slot) => self.slots[slot] = entry,
             Err(slot) => self.shift_in(slot, entry),
         }
     }
 
-    fn shift_in(&mut self, mut slot: usize, mut entry: Entry) {
+    /// Puts an entry in its slot; those in the way move on, up to the next empty slot.
+    fn shift_in(&mut self, slot: usize, entry: Entry) {
         self.used += 1;
-        loop {
-            std::mem::swap(&mut self.slots[slot], &mut entry);
-            if hash_of(&entry) == 0 {
-                return;
-            }
-            slot = (slot + 1) % self.slots.len();
+        let (front, rest) = self.slots.split_at_mut(slot);
+        let room = rest.iter().position(|entry| hash_of(entry) == 0);
+        let moved = room.unwrap_or(rest.len() - 1);
+        let last = rest[moved];
+        rest.copy_within(..moved, 1);
+        rest[0] = entry;
+        if room.is_none() {
+            let room =
+                front.iter().position(|entry| hash_of(entry) == 0).expect("there is room for every id");
+            front.copy_within(..room, 1);
+            front[0] = last;
         }
     }
 
