@@ -8,20 +8,21 @@ use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::catalog::json::Json;
+use crate::ingest::json::{Reader, TokenKind};
 use crate::invoice::instant::Instant;
 
 /// What a line says.
-pub enum Line {
+pub enum Line<'a> {
     Config(Json),
     Time(Instant),
-    Record(Box<Record>),
+    Record(Record<'a>),
 }
 
-pub struct Record {
+pub struct Record<'a> {
     pub at: Instant,
-    pub topic: String,
-    pub key: Option<Vec<u8>>,
-    pub value: Option<Vec<u8>>,
+    pub topic: Cow<'a, str>,
+    pub key: Option<Cow<'a, [u8]>>,
+    pub value: Option<Cow<'a, [u8]>>,
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
@@ -50,7 +51,10 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 }
 
 /// Reads one line that isn't blank.
-pub fn read_line(bytes: &[u8]) -> Result<Line, String> {
+pub fn read_line(bytes: &[u8]) -> Result<Line<'_>, String> {
+    if let Some(record) = read_usual(bytes) {
+        return Ok(Line::Record(record));
+    }
     let (text, is_marked) = match std::str::from_utf8(bytes) {
         Ok(text) => (Cow::Borrowed(text), false),
         Err(_) => (Cow::Owned(mark_stray_bytes(bytes)), true),
@@ -67,6 +71,40 @@ pub fn read_line(bytes: &[u8]) -> Result<Line, String> {
     envelope.into_line(is_marked)
 }
 
+/// Reads a record that is written as most are: at, topic, key and value, and no escapes but in the value. All others, and
+/// what is wrong, are left to the other reader.
+fn read_usual(bytes: &[u8]) -> Option<Record<'_>> {
+    let mut reader = Reader::open(bytes).ok()?;
+    let [mut at, mut topic, mut key, mut value] = [None; 4];
+    if reader.token().ok()?.kind != TokenKind::Object {
+        return None;
+    }
+    let mut is_first = true;
+    while let Some(name) = reader.next_name(is_first).ok()? {
+        is_first = false;
+        let (member, is_value) = match reader.plain_text(name)? {
+            "at" => (&mut at, false),
+            "topic" => (&mut topic, false),
+            "key" => (&mut key, false),
+            "value" => (&mut value, true),
+            _ => return None,
+        };
+        let token = reader.token().ok()?;
+        let text = if is_value { reader.rest_of(token).ok()? } else { reader.plain_text(token)? };
+        if member.replace(text).is_some() {
+            return None;
+        }
+    }
+    reader.end().ok()?;
+    Some(Record {
+        at: Instant::parse_rfc3339(at?)?,
+        topic: Cow::Borrowed(topic?),
+        key: key.map(|key| Cow::Borrowed(key.as_bytes())),
+        value: value.map(|value| Cow::Borrowed(value.as_bytes())),
+        headers: Vec::new(),
+    })
+}
+
 /// serde_json counts lines inside the line; the caller knows better.
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
@@ -74,7 +112,7 @@ fn without_place(error: &serde_json::Error) -> String {
 }
 
 impl Envelope<'_> {
-    fn into_line(self, is_marked: bool) -> Result<Line, String> {
+    fn into_line(self, is_marked: bool) -> Result<Line<'static>, String> {
         let restore = |bytes: Vec<u8>| if is_marked { restore_stray_bytes(&bytes) } else { bytes };
         let name = |text: String| {
             String::from_utf8(restore(text.into_bytes())).map_err(|_| "a name is no text".to_owned())
@@ -103,13 +141,13 @@ impl Envelope<'_> {
         let value = self.value.map(|raw| raw.get().as_bytes().to_vec()).or(self.text.map(|text| text.0));
         let headers = self.headers.map(|headers| headers.0).unwrap_or_default();
         let headers = headers.into_iter().map(|(known, value)| Ok((name(known)?, restore(value))));
-        Ok(Line::Record(Box::new(Record {
+        Ok(Line::Record(Record {
             at,
-            topic: name(topic.into_owned())?,
-            key: self.key.map(|key| restore(key.0)),
-            value: value.map(restore),
+            topic: name(topic.into_owned())?.into(),
+            key: self.key.map(|key| restore(key.0).into()),
+            value: value.map(|value| restore(value).into()),
             headers: headers.collect::<Result<_, String>>()?,
-        })))
+        }))
     }
 }
 
@@ -219,6 +257,42 @@ mod tests {
     }
 
     #[test]
+    fn usual_lines_say_what_the_other_reader_says() {
+        let at = r#""at":"2023-01-01T00:00:00Z""#;
+        for (members, is_usual) in [
+            (r#""topic":"t","key":"k","value":{"a":[1,{"b":"\u0041\""}],"c":null}"#, true),
+            (r#" "value" : [ ] , "topic" : "t" "#, true),
+            (r#""topic":"t","value":null"#, true),
+            (r#""topic":"t""#, true),
+            (r#""topic":"t","key":null"#, false),
+            (r#""topic":"t","key":"\u0041""#, false),
+            (r#""topic":"t","text":"x""#, false),
+            (r#""topic":"t","headers":{}"#, false),
+            (r#""topic":"t","topic":"t""#, false),
+            (r#""topic":"t","value":{"a":"\ud800"}"#, false),
+            (r#""topic":"t","value":{"a":1]"#, false),
+            (r#""topic":"t","value":01"#, false),
+            (r#""value":1"#, false),
+        ] {
+            let line = format!("{{{at},{members}}}");
+            let Some(record) = read_usual(line.as_bytes()) else {
+                assert!(!is_usual, "{line}");
+                continue;
+            };
+            assert!(is_usual, "{line}");
+            let envelope: Envelope<'_> = serde_json::from_str(&line).unwrap();
+            let Ok(Line::Record(other)) = envelope.into_line(false) else { panic!("{line} is a record") };
+            assert_eq!((record.at, record.topic, record.key), (other.at, other.topic, other.key), "{line}");
+            assert_eq!((record.value, record.headers), (other.value, other.headers), "{line}");
+        }
+        let nested = |depth: usize| {
+            format!("{{{at},\"topic\":\"t\",\"value\":{}{}}}", "[".repeat(depth), "]".repeat(depth))
+        };
+        assert!(read_usual(nested(64).as_bytes()).is_some());
+        assert!(read_usual(nested(65).as_bytes()).is_none());
+    }
+
+    #[test]
     fn any_bytes_come_through_as_they_are() {
         let text = b"a\xff\xf0\xf4\x8f\xb8\x80\xf4\x8f\xbb\xbf\xf4\x8f\xbc\x80\xc3\xa9";
         for member in [&b"text"[..], b"value"] {
@@ -235,7 +309,7 @@ mod tests {
             .concat();
             let Ok(Line::Record(record)) = read_line(&line) else { panic!("it is a record") };
             assert_eq!(record.key.as_deref(), Some(&text[..]));
-            assert_eq!(record.value, Some([quote, text, quote].concat()));
+            assert_eq!(record.value.as_deref(), Some(&[quote, text, quote].concat()[..]));
         }
     }
 

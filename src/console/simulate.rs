@@ -161,7 +161,7 @@ impl Story {
         Ok(self.until.is_none_or(|until| at <= until))
     }
 
-    fn take(&mut self, record: &Record) -> Result<(), Told> {
+    fn take(&mut self, record: &Record<'_>) -> Result<(), Told> {
         let Some(topic) = TOPICS.into_iter().find(|topic| *topic == record.topic) else {
             return Err(Told::Bad(format!("unknown topic `{}`", record.topic)));
         };

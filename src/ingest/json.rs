@@ -138,6 +138,42 @@ impl<'a> Reader<'a> {
         Cow::Borrowed(inside)
     }
 
+    /// A text that stands for itself.
+    pub(crate) fn plain_text(&self, token: Token) -> Option<&'a str> {
+        (token.kind == TokenKind::Text).then(|| &self.text[token.span.from() + 1..token.span.to() - 1])
+    }
+
+    /// Passes what is left of a value, and gives the whole as it is written. Nothing is made of it, so members named twice
+    /// pass too; and it is refused where more than 64 containers stand one inside the other.
+    pub(crate) fn rest_of(&mut self, token: Token) -> Result<&'a str, Malformed> {
+        const DEPTH_MAX: u32 = 64;
+        let is_object = |token: Token| u64::from(token.kind == TokenKind::Object);
+        let (mut objects, mut depth) = (is_object(token), u32::from(token.kind.is_container()));
+        let mut is_first = true;
+        while depth > 0 {
+            let has_more = match objects & 1 {
+                0 => self.next_in(b']', is_first)?,
+                _ => self.next_name(is_first)?.is_some(),
+            };
+            is_first = false;
+            if !has_more {
+                objects >>= 1;
+                depth -= 1;
+                continue;
+            }
+            let inner = self.token()?;
+            if inner.kind.is_container() {
+                if depth == DEPTH_MAX {
+                    return Err(Malformed);
+                }
+                objects = objects << 1 | is_object(inner);
+                depth += 1;
+                is_first = true;
+            }
+        }
+        Ok(&self.text[token.span.from()..self.at])
+    }
+
     #[inline]
     pub(crate) fn value_of(&self, token: Token) -> Value<'a> {
         match token.kind {

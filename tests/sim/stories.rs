@@ -158,7 +158,7 @@ impl Telling {
 }
 
 /// The lines of a story, cut where a batch is full, or where its order would differ from that of the logs.
-fn batches(lines: &[Line], batch: usize) -> Vec<&[Line]> {
+fn batches<'a, 'b>(lines: &'a [Line<'b>], batch: usize) -> Vec<&'a [Line<'b>]> {
     let place = |line: &Line| match line {
         Line::Record(record) => {
             LOGS.iter().position(|log| *log == record.topic).map(|rank| (record.at, rank))
@@ -192,7 +192,7 @@ fn instant_ms(line: &Line) -> i64 {
 /// What the shard says of a story.
 async fn told(input: &str, batch: usize, has_take_over: bool) -> Vec<Told> {
     let lines = input.lines().filter(|line| !line.trim().is_empty());
-    let mut lines: Vec<Line> =
+    let mut lines: Vec<Line<'_>> =
         lines.map(|line| read_line(line.as_bytes()).expect("a story's lines can be read")).collect();
     let mut settings = Settings::default();
     if let Some(Line::Config(json)) = lines.first() {

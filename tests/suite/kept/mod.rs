@@ -41,7 +41,7 @@ fn read_story(input: &str, mut after: impl FnMut(usize, &mut Books, &Settings)) 
                 books.get_or_insert_with(|| Books::kept(settings.clone())).decide(at, &Input::Tick);
             }
             Line::Record(record) => {
-                let offset = offsets.entry(record.topic.clone()).or_insert(0);
+                let offset = offsets.entry(record.topic.to_string()).or_insert(0);
                 let place = Place { topic: &record.topic, partition: 0, offset: *offset };
                 *offset += 1;
                 let headers: Vec<(&str, &[u8])> =
