@@ -88,7 +88,7 @@ pub enum Total {
     Sum(Quantity),
     Max(Option<Quantity>),
     /// Each value, and how many events have it: a value stays until the last of them is taken back.
-    Unique(BTreeMap<Box<str>, u32>),
+    Unique(Box<BTreeMap<Box<str>, u32>>),
     Latest(Option<Box<(Instant, Quantity)>>),
     Weighted(Box<Weighed>),
 }
@@ -124,7 +124,7 @@ impl Bucket {
             Aggregation::Count => Total::Count,
             Aggregation::Sum => Total::Sum(Quantity(0)),
             Aggregation::Max => Total::Max(None),
-            Aggregation::UniqueCount => Total::Unique(BTreeMap::new()),
+            Aggregation::UniqueCount => Total::Unique(Box::default()),
             Aggregation::Latest => Total::Latest(None),
             Aggregation::WeightedSum => Total::Weighted(Box::default()),
         };

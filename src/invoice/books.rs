@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
@@ -20,8 +21,8 @@ use super::notice::{Event, Notice};
 use super::period::{Anchor, End, Period, Share};
 use super::quantity::Quantity;
 use super::rare::Rare;
+use super::shared::Shared;
 pub use super::shelf::{Kept, Named, Roster, Shelf};
-use super::terms::SharedTerms;
 use super::usage::{Malformed, UsageEvent};
 use super::waiting::Waiting;
 use crate::catalog::currency::Currency;
@@ -101,7 +102,8 @@ pub struct Books {
     pub(super) counts_for: Box<dyn Fn(&str) -> bool + Send>,
     pub(super) number_requests: Vec<NumberRequest>,
     pub(super) waiting: Waiting,
-    pub(super) terms: SharedTerms,
+    pub(super) terms: Shared<CustomerTerms>,
+    pub(super) frames: Shared<Frame>,
     pub(super) customers: Roster<Customer>,
     pub(super) subscriptions: Roster<Subscription>,
     pub(super) bills: Marked<Bill>,
@@ -284,19 +286,33 @@ pub struct Era {
     pub zone: Tz,
 }
 
-/// One period's usage and its invoice: accruing while the period runs, then a draft, then sealed.
-pub struct Window {
-    pub ordinal: u32,
+/// What many windows have alike: when their period runs, and by which plan.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Frame {
     pub period: Period,
     /// The boundary, or the cut that comes before it.
     pub to: Instant,
     pub end: End,
     pub plan: u32,
+    /// How the period was planned when it started, where it came otherwise (R73).
+    pub planned: Option<(Instant, End)>,
+}
+
+impl Deref for Window {
+    type Target = Frame;
+
+    fn deref(&self) -> &Frame {
+        &self.frame
+    }
+}
+
+/// One period's usage and its invoice: accruing while the period runs, then a draft, then sealed.
+pub struct Window {
+    pub ordinal: u32,
+    pub(super) frame: Arc<Frame>,
     pub usage: Buckets,
     pub bill: Option<u32>,
     pub prepaid: Prepaid,
-    /// How the period was planned when it started, where it came otherwise (R73).
-    pub planned: Option<Box<(Instant, End)>>,
     /// Late usage that this window's invoice carries, period by period.
     pub carries: Rare<Carried>,
     pub sealed: Option<Box<Sealing>>,
@@ -311,14 +327,14 @@ impl Window {
 
     /// How the period was planned when it started: where it was to end, and why there.
     pub fn planned(&self) -> (Instant, End) {
-        self.planned.as_deref().copied().unwrap_or((self.to, self.end))
+        self.planned.unwrap_or((self.to, self.end))
     }
 
     /// Lets the period end elsewhere than was planned.
     pub fn end_at(&mut self, to: Instant, end: End) {
         let planned = self.planned();
-        (self.to, self.end) = (to, end);
-        self.planned = (planned != (to, end)).then(|| Box::new(planned));
+        let planned = (planned != (to, end)).then_some(planned);
+        self.frame = Arc::new(Frame { to, end, planned, ..Frame::clone(self) });
     }
 
     pub fn contains(&self, at: Instant) -> bool {
@@ -507,7 +523,8 @@ impl Books {
             counts_for: Box::new(|_| true),
             number_requests: Vec::new(),
             waiting: Waiting::default(),
-            terms: SharedTerms::default(),
+            terms: Shared::default(),
+            frames: Shared::default(),
             customers: Roster::default(),
             subscriptions: Roster::default(),
             bills: Marked::default(),

@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 
 use super::aggregate::{Bucket, Buckets, Extra, FreeUse, Group, LineKey, Total, Weighed};
 use super::books::{
-    Asked, Carried, Coupon, CouponValue, Customer, Era, Kept, Life, MetricUse, Money, PlanChange, Prepaid,
-    PriceList, Sealing, Subscription, Unbillable, UnbillableKey, Window,
+    Asked, Carried, Coupon, CouponValue, Customer, Era, Frame, Kept, Life, MetricUse, Money, PlanChange,
+    Prepaid, PriceList, Sealing, Subscription, Unbillable, UnbillableKey, Window,
 };
 use super::calendar::Date;
 use super::instant::Instant;
@@ -22,10 +22,10 @@ use super::keep::Unreadable;
 use super::kept_held::HeldText;
 use super::period::{Anchor, End, Period, Share};
 use super::quantity::Quantity;
-use super::terms::SharedTerms;
+use super::shared::Shared;
 use super::waiting::WaitingRecord;
 use super::write::Object;
-use crate::catalog::customer::{BillingTime, CustomerRecord, SubscriptionRecord};
+use crate::catalog::customer::{BillingTime, CustomerRecord, CustomerTerms, SubscriptionRecord};
 use crate::catalog::{Kind, Record};
 
 impl Serialize for Instant {
@@ -182,7 +182,7 @@ impl CustomerText {
         }
     }
 
-    pub(super) fn read(self, key: &str, terms: &mut SharedTerms) -> Result<Customer, Unreadable> {
+    pub(super) fn read(self, key: &str, terms: &mut Shared<CustomerTerms>) -> Result<Customer, Unreadable> {
         let Ok(Record::Customer(record)) = Record::read(None, Some(self.record.get().as_bytes())) else {
             return Err(Unreadable(format!("document {key} holds no customer")));
         };
@@ -515,16 +515,19 @@ impl WindowText {
         };
         let (planned_to, planned_end, prepaid) = self.advance;
         let (end, planned) = (read_end(self.end), (planned_to, read_end(planned_end)));
-        Ok(Window {
-            ordinal: self.ordinal,
+        let frame = Frame {
             period: Period::from_parts(self.period),
             to: self.to,
             end,
             plan: self.plan,
+            planned: (planned != (self.to, end)).then_some(planned),
+        };
+        Ok(Window {
+            ordinal: self.ordinal,
+            frame: Arc::new(frame),
             usage: Buckets::default(),
             bill: self.bill,
             prepaid: read_prepaid(prepaid),
-            planned: (planned != (self.to, end)).then(|| Box::new(planned)),
             carries: self.carries.into_iter().map(CarriedText::read).collect(),
             sealed,
             fresh: self.fresh.into_iter().map(HeldText::read).collect(),
@@ -644,9 +647,10 @@ impl BucketText {
             TotalText::Count => Total::Count,
             TotalText::Sum(sum) => Total::Sum(sum),
             TotalText::Max(max) => Total::Max(max),
-            TotalText::Unique(values) => Total::Unique(
-                values.into_iter().map(|(value, count)| (value.into_boxed_str(), count)).collect(),
-            ),
+            TotalText::Unique(values) => {
+                let values = values.into_iter().map(|(value, count)| (value.into_boxed_str(), count));
+                Total::Unique(Box::new(values.collect()))
+            }
             TotalText::Latest(latest) => Total::Latest(latest.map(Box::new)),
             TotalText::Weighted(sum, moment, ahead) => {
                 let moment = moment.parse::<BigInt>().unwrap_or_default();

@@ -40,6 +40,6 @@ mod parking;
 pub(crate) mod rare;
 mod records;
 mod settle;
+mod shared;
 mod shelf;
-mod terms;
 mod windows;

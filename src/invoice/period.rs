@@ -21,7 +21,7 @@ pub struct Anchor {
 }
 
 /// One period as its interval would have it: where it starts, and the boundary it runs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Period {
     pub from: Instant,
     pub boundary: Instant,
@@ -30,7 +30,7 @@ pub struct Period {
     dates: Dates,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Dates {
     /// The date the period starts on; the next boundary is a later one.
     from: Date,
@@ -42,7 +42,7 @@ struct Dates {
 }
 
 /// How a period ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
     Boundary,
     /// The day of the change belongs to the new plan.

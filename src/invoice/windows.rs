@@ -1,6 +1,6 @@
 //! A subscription's periods as they open, are cut short, and follow each other.
 
-use super::books::{BillKind, Books, Era, Held, Life, PlanChange, Prepaid, Subscription, Window};
+use super::books::{BillKind, Books, Era, Frame, Held, Life, PlanChange, Prepaid, Subscription, Window};
 use super::digest::invoice_id;
 use super::figures::base_fee;
 use super::instant::{Instant, Span};
@@ -41,7 +41,7 @@ impl Books {
         }
         let interval = self.prices_of(plan).plan.interval;
         let first = Period::first(&anchor, interval, zone);
-        self.subscriptions.get_mut(number).eras.push(Era { first, plan, zone });
+        self.subscriptions.get_mut(number).add_era(Era { first, plan, zone });
         let mut period = first.near(&anchor, interval, horizon.minus(Span(1)), zone);
         loop {
             let (to, end) = self.subscriptions.get(number).bounds(&period);
@@ -88,14 +88,10 @@ impl Books {
         subscription.windows.reserve_exact(1);
         subscription.windows.push_back(Window {
             ordinal,
-            period,
-            to,
-            end,
-            plan,
+            frame: self.frames.share(Frame { period, to, end, plan, planned: None }),
             usage: Default::default(),
             bill: None,
             prepaid: Prepaid::OnDraft,
-            planned: None,
             carries: Rare::default(),
             sealed: None,
             fresh: Rare::default(),
@@ -170,17 +166,16 @@ impl Books {
 
     /// Drops sealed windows that no usage can reach any more.
     fn drop_old_windows(&mut self, number: u32) {
-        if self.opening_of(number).is_some_and(|opening| self.draft(opening).is_some()) {
-            return;
-        }
         let horizon = self.horizon();
-        let windows = &mut self.subscriptions.get_mut(number).windows;
-        while windows.len() > 1
-            && windows.front().is_some_and(|first| {
-                first.to < horizon && first.sealed.as_ref().is_some_and(|sealing| sealing.carrier.is_none())
-            })
-        {
-            windows.pop_front();
+        let is_old = |window: &Window| {
+            window.to < horizon && window.sealed.as_ref().is_some_and(|sealing| sealing.carrier.is_none())
+        };
+        let windows = &self.subscriptions.get(number).windows;
+        let old =
+            windows.iter().take(windows.len().saturating_sub(1)).take_while(|window| is_old(window)).count();
+        // An opening invoice that is still a draft shows the first period.
+        if old > 0 && self.opening_of(number).is_none_or(|opening| self.draft(opening).is_none()) {
+            self.subscriptions.get_mut(number).windows.drain(..old);
         }
     }
 
@@ -219,15 +214,13 @@ impl Books {
         let anchor = subscription.anchor;
         let last = subscription.windows.back_mut().expect("a running subscription has a window");
         let period = last.period.replanned(&anchor, interval, zone);
-        (last.period, last.plan) = (period, change.plan);
         let fresh = last.fresh.take();
         last.usage = Default::default();
         let ordinal = last.ordinal;
         subscription.note_era(period, change.plan, zone);
         let (to, end) = subscription.bounds(&period);
         let last = subscription.windows.back_mut().expect("a running subscription has a window");
-        (last.to, last.end) = (to, end);
-        last.planned = None;
+        last.frame = self.frames.share(Frame { period, to, end, plan: change.plan, planned: None });
         self.schedule_end(number, ordinal, to);
         for held in fresh {
             self.count_held(number, ordinal, held);
@@ -271,12 +264,18 @@ impl Subscription {
         self.ends_at.is_some_and(|end| end <= now)
     }
 
+    /// Few subscriptions ever have a second rule: they take the room of what they have.
+    fn add_era(&mut self, era: Era) {
+        self.eras.reserve_exact(1);
+        self.eras.push(era);
+    }
+
     fn note_era(&mut self, first: Period, plan: u32, zone: chrono_tz::Tz) {
         if self.eras.last().is_some_and(|era| era.first.from == first.from) {
             self.eras.pop();
         }
         if self.eras.last().is_none_or(|era| era.plan != plan || era.zone != zone) {
-            self.eras.push(Era { first, plan, zone });
+            self.add_era(Era { first, plan, zone });
         }
     }
 

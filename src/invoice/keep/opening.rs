@@ -104,7 +104,11 @@ impl Books {
             }
             "subscription" => {
                 let text = parse::<SubscriptionText>(key, bytes)?;
-                let subscription = text.read(key, &self.keeping.price_lists, |code| self.plans.find(code))?;
+                let mut subscription =
+                    text.read(key, &self.keeping.price_lists, |code| self.plans.find(code))?;
+                for window in &mut subscription.windows {
+                    window.frame = self.frames.share_again(window.frame.clone());
+                }
                 let is_gone = subscription.anchor.started_at == Instant::MAX
                     && subscription.ends_at == Some(Instant::MIN);
                 let (customer, name) = (subscription.customer, subscription.external_id.clone());
