@@ -11,6 +11,7 @@ mod watch;
 
 use graceline::ingest::dialect::{Format, read_usage};
 use graceline::invoice::books::{Books, Input, Place, UsageRecord};
+use graceline::invoice::instant::Instant;
 use graceline::invoice::usage::UsageEvent;
 use graceline::invoice::warm::{Coming, TOGETHER};
 use month::Month;
@@ -20,17 +21,16 @@ use watch::Watch;
 const SUBSCRIPTIONS: usize = 100_000;
 const EVENTS: usize = 1_000_000;
 const ROUNDS: usize = 5;
+const DUTIES: usize = 2_000;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     let month = Month::new(SUBSCRIPTIONS);
-    let empty = heap::bytes();
+    weigh_people(&month);
     let mut books = month.books();
     drop(books.take_changes());
-    let opened = heap::bytes();
-    println!(
-        "memory: {} bytes for a subscription, its customer and its running period",
-        (opened - empty) / SUBSCRIPTIONS
-    );
     let (mut decoding, mut both, mut deciding) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         let events = month.events(round * EVENTS..(round + 1) * EVENTS);
@@ -41,7 +41,7 @@ fn main() {
         let decoded = watch.nanos() / EVENTS as u64;
         let watch = Watch::start();
         for (group, events) in events.chunks(TOGETHER).enumerate() {
-            take(&mut books, &month, (round * EVENTS + group * TOGETHER) as u64, events);
+            take(&mut books, month.middle, (round * EVENTS + group * TOGETHER) as u64, events);
         }
         let decided = watch.nanos() / EVENTS as u64;
         decoding.push(decoded);
@@ -54,7 +54,33 @@ fn main() {
     println!("memory: {} bytes for an id", books.id_bytes() / (EVENTS * ROUNDS));
 }
 
-fn take(books: &mut Books, month: &Month, first: u64, values: &[Vec<u8>]) {
+/// What people take in memory, first with a period that runs and then with a draft beside it, each with its usage.
+fn weigh_people(month: &Month) {
+    let empty = heap::bytes();
+    let mut books = month.books();
+    let weigh = |books: &mut Books, with: &str| {
+        drop(books.take_changes());
+        let bytes = heap::bytes() - empty - books.id_bytes();
+        println!("memory: {} bytes for a subscription, its customer and {with}", bytes / SUBSCRIPTIONS);
+    };
+    let use_all = |books: &mut Books, at: Instant, seconds: u64, round: usize| {
+        for first in (0..SUBSCRIPTIONS).step_by(TOGETHER) {
+            let event = |place| month.event_of(place, seconds, round * SUBSCRIPTIONS + place).into_bytes();
+            take(books, at, 0, &Vec::from_iter((first..SUBSCRIPTIONS.min(first + TOGETHER)).map(event)));
+        }
+    };
+    use_all(&mut books, month.middle, 1_768_000_000, 0);
+    weigh(&mut books, "its running period");
+    while !books.pass_some_time(month.after, DUTIES) {
+        books.take_notices();
+        drop(books.take_changes());
+    }
+    use_all(&mut books, month.after, 1_769_990_000, 1);
+    assert_eq!(books.open_counts().0, SUBSCRIPTIONS, "every subscription has a draft");
+    weigh(&mut books, "its draft and its running period");
+}
+
+fn take(books: &mut Books, at: Instant, first: u64, values: &[Vec<u8>]) {
     let events: Vec<_> = values.iter().map(|value| read_usage(Format::Lago, value, &[])).collect();
     let coming: Vec<Coming<'_>> = events.iter().flatten().filter_map(UsageEvent::coming).collect();
     books.warm(&coming);
@@ -62,7 +88,7 @@ fn take(books: &mut Books, month: &Month, first: u64, values: &[Vec<u8>]) {
     for (((offset, value), event), hash) in (first..).zip(values).zip(events).zip(hashes) {
         let place = Place { topic: "usage.events", partition: 0, offset };
         books.decide(
-            month.middle,
+            at,
             &Input::Usage(UsageRecord {
                 key: None,
                 value: Some(value),

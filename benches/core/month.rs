@@ -13,6 +13,8 @@ pub(crate) struct Month {
     beginning: Instant,
     /// When the events arrive.
     pub(crate) middle: Instant,
+    /// When all periods are over and all drafts open.
+    pub(crate) after: Instant,
 }
 
 impl Month {
@@ -22,6 +24,7 @@ impl Month {
             subscriptions,
             beginning: instant("2026-01-01T00:00:00Z"),
             middle: instant("2026-01-20T00:00:00Z"),
+            after: instant("2026-02-02T00:00:00Z"),
         }
     }
 
@@ -57,12 +60,21 @@ impl Month {
     }
 
     pub(crate) fn event(&self, number: usize) -> String {
-        let mixed = (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let subscription = (mixed >> 20) as usize % self.subscriptions;
+        let mixed = mixed(number);
         let seconds = 1_767_225_600 + (mixed >> 40) % 1_500_000;
+        self.event_of((mixed >> 20) as usize % self.subscriptions, seconds, number)
+    }
+
+    /// An event of a subscription, some seconds after 1970.
+    pub(crate) fn event_of(&self, subscription: usize, seconds: u64, number: usize) -> String {
+        let mixed = mixed(number);
         format!(
             r#"{{"transaction_id":"{mixed:016x}-{number:012}","external_subscription_id":"sub_{subscription:07}","code":"api","timestamp":"{seconds}.123","properties":{{"units":"{}.5","region":"eu-west-1","tier":"standard","endpoint":"/v2/projects/00042/documents/search","source":"public-gateway-042"}}}}"#,
             mixed % 100
         )
     }
+}
+
+fn mixed(number: usize) -> u64 {
+    (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
