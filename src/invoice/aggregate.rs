@@ -293,9 +293,7 @@ impl FreeUse {
 
 /// The buckets of one period, in the order of their keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Buckets(Vec<Bucket>);
-
-pub static NO_BUCKETS: Buckets = Buckets(Vec::new());
+pub struct Buckets(Box<[Bucket]>);
 
 impl Buckets {
     pub fn get(&self, line: LineName<'_>) -> Option<&Bucket> {
@@ -306,8 +304,10 @@ impl Buckets {
         let place = match self.0.binary_search_by(|bucket| bucket.key.cmp(&key)) {
             Ok(place) => place,
             Err(place) => {
-                self.0.reserve_exact(1);
-                self.0.insert(place, Bucket::empty(key, aggregation));
+                let mut buckets = std::mem::take(&mut self.0).into_vec();
+                buckets.reserve_exact(1);
+                buckets.insert(place, Bucket::empty(key, aggregation));
+                self.0 = buckets.into();
                 place
             }
         };
@@ -319,7 +319,9 @@ impl Buckets {
         let Ok(place) = self.0.binary_search_by(|bucket| bucket.key.cmp(key)) else { return };
         self.0[place].remove(usage);
         if self.0[place].events == 0 {
-            self.0.remove(place);
+            let mut buckets = std::mem::take(&mut self.0).into_vec();
+            buckets.remove(place);
+            self.0 = buckets.into();
         }
     }
 
@@ -339,6 +341,16 @@ impl Buckets {
     /// Builds the buckets from what was kept of them, in any order.
     pub fn from_kept(mut kept: Vec<Bucket>) -> Buckets {
         kept.sort_by(|a, b| a.key.cmp(&b.key));
-        Buckets(kept)
+        Buckets(kept.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_takes_one_line_of_a_cache() {
+        assert_eq!(size_of::<Bucket>(), 64);
     }
 }

@@ -1,6 +1,6 @@
 //! What an invoice's fees are and add up to: the period's own, and those of late usage.
 
-use super::aggregate::{Bucket, Buckets, LineKey, LineName, NO_BUCKETS};
+use super::aggregate::{Bucket, Buckets, LineKey, LineName};
 use super::books::{
     Bill, BillKind, Books, Edit, Prepaid, PriceList, PricedCharge, Stage, Subscription, Window,
 };
@@ -216,7 +216,7 @@ impl<'a> Basis<'a> {
     }
 
     /// What late usage adds to `before`, line by line (R61, R63).
-    fn increments(&self, before: &Basis<'a>) -> Vec<Fee<'a>> {
+    fn increments(&self, before: &Basis<'_>) -> Vec<Fee<'a>> {
         let (with, without) = (self.charges(), before.charges());
         let mut fees = Vec::new();
         for (place, found) in with.iter().enumerate() {
@@ -517,8 +517,8 @@ fn late_fees(window: &Window, exponent: u32) -> Vec<Fee<'_>> {
         exponent: sealing.exponent,
     };
     if planted::is(Bug::IncrementPricedAlone) {
-        let nothing = Basis { usage: &NO_BUCKETS, ..basis(with_late) };
-        return basis(with_late).increments(&nothing);
+        let nothing = Buckets::default();
+        return basis(with_late).increments(&Basis { usage: &nothing, ..basis(with_late) });
     }
     let mut fees = basis(with_late).increments(&basis(&sealing.billed));
     for fee in &mut fees {
