@@ -308,7 +308,8 @@ impl Books {
         }
         let interval = self.prices_of(era.plan).plan.interval;
         let mut period = era.first.near(&subscription.anchor, interval, at, era.zone);
-        while period.boundary <= at {
+        // Behind the end of time there is no boundary.
+        while period.boundary <= at && period.boundary < Instant::MAX {
             period = period.following(&subscription.anchor, interval, era.zone);
         }
         Some((period.from, until.map_or(period.boundary, |until| until.min(period.boundary))))

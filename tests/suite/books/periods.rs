@@ -9,7 +9,10 @@ use graceline::invoice::period::{Anchor, Period};
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{catalog, customer, entity, final_fees, minute, of_topic, quick, subscription, tick, told, with};
+use super::{
+    catalog, customer, entity, final_fees, metric, minute, of_topic, plan, quick, storage, subscription,
+    tick, told, usage, with, world,
+};
 
 const PERIODS: usize = 9;
 
@@ -130,5 +133,20 @@ proptest! {
             covered_to = invoice["period_to"].as_str().expect("a period has an end").to_owned();
         }
         prop_assert_eq!(covered_to, minute(life));
+    }
+}
+
+#[test]
+fn usage_at_the_end_of_time_lies_in_no_period() {
+    let end = "9999-12-31T00:00:00Z";
+    for interval in ["yearly", "P5000W"] {
+        let mut lines =
+            world(entity(), metric("sum_agg"), with(plan(&storage()), json!({"interval": interval})));
+        lines.push(usage(
+            end,
+            &json!({"external_subscription_id": "mia-cloud", "code": "gb", "properties": {"amount": 1}}),
+        ));
+        let records = told(&lines);
+        assert_eq!(of_topic(&records, "usage.rejected")[0]["headers"]["graceline-reason"], "too_late");
     }
 }
