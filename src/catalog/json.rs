@@ -29,7 +29,7 @@ impl Json {
     /// Reads a whole record; `None` if it isn't the JSON that is taken here.
     pub fn read(bytes: &[u8]) -> Option<Json> {
         let raw: &RawValue = serde_json::from_str(std::str::from_utf8(bytes).ok()?).ok()?;
-        read_raw(raw, DEEPEST)
+        if depth(raw.get()) > DEEPEST { None } else { read_raw(raw) }
     }
 
     /// The member of that name; `None` if this is no object, the member is absent, or null.
@@ -105,21 +105,48 @@ fn whole(text: &str) -> Option<i128> {
     (quantity.0 % Quantity::ONE.0 == 0).then_some(quantity.0 / Quantity::ONE.0)
 }
 
-fn read_raw(raw: &RawValue, levels: usize) -> Option<Json> {
+/// How deep a JSON text nests. Each level is read anew for its own sake, so that one of millions has to be known before.
+fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0, 0);
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            b'"' => pass_text(&mut bytes),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+/// Goes behind the quote that ends a text.
+fn pass_text(bytes: &mut impl Iterator<Item = u8>) {
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => return,
+            b'\\' => {
+                bytes.next();
+            }
+            _ => {}
+        }
+    }
+}
+
+fn read_raw(raw: &RawValue) -> Option<Json> {
     let text = raw.get();
     match text.as_bytes().first()? {
         b'{' => {
-            let levels = levels.checked_sub(1)?;
             let mut members = Vec::new();
             for (name, value) in serde_json::Deserializer::from_str(text).deserialize_map(Members).ok()? {
-                members.push((name, read_raw(value, levels)?));
+                members.push((name, read_raw(value)?));
             }
             named_once(&members).then_some(Json::Object(members))
         }
         b'[' => {
-            let levels = levels.checked_sub(1)?;
             let items = serde_json::Deserializer::from_str(text).deserialize_seq(Items).ok()?;
-            items.into_iter().map(|item| read_raw(item, levels)).collect::<Option<_>>().map(Json::List)
+            items.into_iter().map(read_raw).collect::<Option<_>>().map(Json::List)
         }
         b'"' => serde_json::from_str(text).ok().map(Json::Text),
         b't' => Some(Json::Bool(true)),
@@ -187,6 +214,9 @@ mod tests {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(Json::read(nested(DEEPEST).as_bytes()).is_some());
         assert!(Json::read(nested(DEEPEST + 1).as_bytes()).is_none());
+        let brackets = format!("[\"\\\"{}\",\"\\\\\"]", "[".repeat(DEEPEST));
+        assert!(Json::read(brackets.as_bytes()).is_some());
+        assert!(Json::read(format!("[{0},{0}]", nested(DEEPEST - 1)).as_bytes()).is_some());
     }
 
     #[test]
