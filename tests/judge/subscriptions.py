@@ -120,7 +120,7 @@ def leave_nothing(books, subscription):
 
 def begin(books, subscription, oldest=None):
     """Opens the first window, and the invoice that opens the subscription if its plan is paid in advance."""
-    if subscription.ended_at == subscription.started_at:
+    if subscription.ended_at is not None and subscription.ended_at <= subscription.started_at:
         subscription.ended = True
         return
     if subscription.change and subscription.change.at <= subscription.started_at:
