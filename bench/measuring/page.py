@@ -73,13 +73,14 @@ def drains(table, size):
             rows.append([f"`{name}`", *drained(table, row, name)])
     if not rows:
         return ""
-    sent = table.of("A")[0]["sent"]
+    sent = table.of("A", "graceline")[0]["sent"]
     notes = "\n".join(f"- `{name}`: {words}." for name, words in DRAINS.items() if verdicts.row_of(table, name))
     head = ["", "k events/s (lowest–highest)", "of the bare client", "µs an event, in all", "own", "broker", "Redis", "MB", "rounds", "others' cores"]
     return (
         f"### Drains\n\n{sent['events']:,} events of {sent['value_bytes'] // sent['events']} bytes on {sent['partitions']} partitions, "
         f"100,000 subscriptions, {sent['duplicates']:,} duplicates, {sent['out_of_order']:,} out of order, unless it says otherwise; "
-        f"in turn, from an empty Redis to the last commit, the books checked after each. A script an event is measured on "
+        f"in turn, from the opening of the books, which know all subscriptions and have seen no usage, to the last commit, and checked "
+        f"after each. The bare client's time begins with its first message. A script an event is measured on "
         f"{size.naive_events:,} of them.\n\n{grid(head, rows)}\n{notes}\n"
     )
 
@@ -156,7 +157,7 @@ def growth(table):
         rows.append([f"{one['subscriptions']:,}", one["partitions"], *rate, *costs, f"{one['resident_mb']:.0f}", f"{one['others_cores']:.2f}"])
     if not rows:
         return ""
-    events = table.of("growth")[0]["sent_events"]
+    events = table.of("growth")[0]["events"]
     head = ["subscriptions", "partitions", "k events/s", "of the bare client", "µs in all", "own", "broker", "Redis", "MB", "others' cores"]
     return f"### How cost grows\n\nDrains of {events:,} events, one each.\n\n{grid(head, rows)}"
 
@@ -194,7 +195,8 @@ def machine():
         models = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
     with open("/proc/meminfo") as file:
         memory = int(re.search(r"\d+", file.readline()).group()) / 1024 / 1024
-    return f"{os.cpu_count()} processors ({models[0] if models else platform.machine()}), {memory:.0f} GiB, Linux {platform.release()}"
+    linux = ".".join(platform.release().split(".")[:2])
+    return f"{os.cpu_count()} processors ({models[0] if models else platform.machine()}), {memory:.0f} GiB, Linux {linux}"
 
 
 def versions():

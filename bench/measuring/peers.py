@@ -9,14 +9,15 @@ from .watch import Watch
 class Peer:
     """A program that says FIRST with its first event and DONE {…} after its last."""
 
-    needs_java = False
+    keeps_redis = False
 
     def __init__(self, command, events=None):
         self.command, self.events_max = command, events
 
     def drain(self, at, prefix, sent):
         """Rate and cost of one run from an empty Redis, and what is wrong with it."""
-        at.forget()
+        if not self.keeps_redis:
+            at.forget()
         events = min(self.events_max or sent["events"], sent["events"])
         with open(at.dir / "peer.log", "w") as log:
             process = subprocess.Popen(self.command(at, prefix, events), stdout=subprocess.PIPE, stderr=log, text=True, bufsize=1)
@@ -37,22 +38,14 @@ class Peer:
     def fault(self, told, sent, events):
         if told["events"] < events:
             return f"{told['events']} events of {events}"
-        if "units_hundredths" in told and events == sent["events"] and told["units_hundredths"] != self.units(sent, told):
-            return f"{told['units_hundredths']} hundredths, {sent['units_hundredths']} were sent"
+        if "billed" in told and events == sent["events"] and told["billed"] != sent["billable"]:
+            return f"{told['billed']} events are billed, {sent['billable']} were sent"
         return ""
-
-    def units(self, sent, told):
-        return sent["units_hundredths"]
 
 
 class Bare(Peer):
-    def units(self, sent, told):
-        # It counts duplicates twice; that it has read everything is known from the number of events.
-        return told["units_hundredths"]
-
-
-class Streams(Peer):
-    needs_java = True
+    # Nothing of it is in Redis, and what is there is somebody else's.
+    keeps_redis = True
 
 
 def bare(*more):
@@ -74,7 +67,7 @@ def streams(kind):
             f"topic={prefix}usage.events", f"catalog={prefix}billing.catalog", f"events={events}", f"store={kind}",
             "threads=2", "commit=1000", "cached=none", f"app={app}", f"state={at.dir / app}",
         ]
-    return Streams(command)
+    return Peer(command)
 
 
 # Its announcements go there.

@@ -5,6 +5,7 @@ import time
 from .. import store
 from ..processor import Processor
 from ..quota import Quota
+from ..visible import Visible
 from ..watch import Watch
 
 ROWS = ("G",)
@@ -36,14 +37,22 @@ def together(at, sent, instances, seconds):
         quotas = [stack.enter_context(Quota(one.pid, SHARE)) for one in crowd]
         crowd[0].until(lambda: [one.running() for one in crowd] == [4 // instances] * instances, pause=0.2)
         crowd[0].until(lambda: min(map(store.position, crowd[0].records())) >= UNDER_WAY, pause=0.1)
-        watch, before = Watch(at, [one.pid for one in crowd]), crowd[0].taken()
-        time.sleep(seconds)
-        after, cost = crowd[0].taken(), watch.stop()
+        watch = Watch(at, [one.pid for one in crowd])
+        with Visible(at, PREFIX, 4) as visible:
+            time.sleep(seconds)
+        cost, after = watch.stop(), crowd[0].taken()
         for one in crowd:
             one.kill()
     wrong = "" if after < sent["events"] else "everything was taken before the time was over"
-    return {"rate": (after - before) / cost["seconds"], "cores": cost["own"] / cost["seconds"], "way": quotas[0].way,
+    return {"rate": sum(map(pace, visible.seen.values())), "cores": cost["own"] / cost["seconds"], "way": quotas[0].way,
             "others_cores": cost["others_cores"], "fault": wrong}
+
+
+def pace(seen):
+    """Events a second of a shard from one commit to another: its commits are few, and large."""
+    # What was there when the looking began says nothing about when it came.
+    seen = seen[1:]
+    return (seen[-1][1] - seen[0][1]) / (seen[-1][0] - seen[0][0]) * 1000 if len(seen) > 1 else 0
 
 
 def told(found):

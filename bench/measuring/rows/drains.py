@@ -1,5 +1,4 @@
-"""A, A', B, C, D, J and the peers: the same events drained in turn by everybody, from an empty Redis to the last commit."""
-import dataclasses
+"""A, A', B, C, D, J and the peers: the same events drained in turn by everybody."""
 import time
 
 from .. import books, peers, topics
@@ -7,64 +6,49 @@ from ..processor import Processor
 from ..watch import Watch, resident_mb
 
 ROWS = ("A", "A'", "B", "C", "D", "J", "peers")
-
-
-@dataclasses.dataclass
-class Work:
-    prefix: str
-    options: tuple = ()
-
-
 DAY = 86_400
-PLAIN = Work("a.")
-WORKS = {
-    "B": Work("b.", ("--zipf", 1.1)),
-    # The period before the one that usage falls into is finalized: what is stamped there is late.
-    "C": Work("c.", ("--late", 0.1, "--late-back", 7 * DAY, "--interval", "P7D", "--subscribed", "-12d")),
-    "D": Work("d.", ("--duplicates", 0.05)),
-    "J": Work("j.", ("--poison", 0.01)),
-}
+# What the generator is asked for.
+PLAIN = ("--span", DAY)
+ZIPF = (*PLAIN, "--zipf", 1.1)
+DUPLICATES = (*PLAIN, "--duplicates", 0.05)
+POISON = (*PLAIN, "--poison", 0.01)
 
 
-class Graceline:
-    needs_java = False
-
-    def __init__(self, fsync="everysec"):
-        self.fsync = fsync
-
-    def drain(self, at, prefix, sent):
-        at.forget(self.fsync)
-        refused = topics.count(at.logs, f"{prefix}usage.rejected")
-        with Processor(at, prefix, sent["partitions"]) as processor:
-            begun = processor.until(processor.decided)
-            watch = Watch(at, [processor.pid])
-            processor.until(lambda: processor.taken() >= sent["events"])
-            cost = watch.stop()
-            resident = resident_mb(processor.pid)
-            processor.stop()
-        events = sent["events"] - begun
-        wrong = books.fault(at, sent, partitions=sent["partitions"])
-        refused = topics.count(at.logs, f"{prefix}usage.rejected") - refused
-        if not wrong and refused != sent["poison"]:
-            wrong = f"{refused} dead letters, {sent['poison']} events couldn't be billed"
-        return {**cost, "events": events, "rate": events / cost["seconds"], "resident_mb": resident, "fault": wrong}
+def late():
+    """The period before the one that usage falls into is finalized: what is stamped there is late."""
+    return (*PLAIN, "--late", 0.1, "--late-back", 7 * DAY, "--interval", "P7D", "--subscribed", int(time.time()) - 12 * DAY)
 
 
-def contestants(rows, sizes):
-    """(row, name, work, who, rounds). Where a row is measured, so are what it is compared with."""
-    all_of_them = [
-        ("A", "bare", PLAIN, peers.bare(), sizes.rounds),
-        ("A", "graceline", PLAIN, Graceline(), sizes.rounds),
-        ("A'", "always", PLAIN, Graceline("always"), sizes.rounds),
-        ("B", "zipf", WORKS["B"], Graceline(), sizes.rounds),
-        ("C", "late", WORKS["C"], Graceline(), sizes.rounds),
-        ("D", "duplicates", WORKS["D"], Graceline(), sizes.rounds),
-        ("J", "poison", WORKS["J"], Graceline(), sizes.rounds),
-        ("peers", "streams", PLAIN, peers.streams("memory"), sizes.peer_rounds),
-        ("peers", "streams-packed", PLAIN, peers.streams("packed"), sizes.peer_rounds),
-        ("peers", "naive-batch", PLAIN, peers.naive("batch", sizes.naive_events), sizes.peer_rounds),
-    ]
-    return [one for one in all_of_them if one[0] in {"A", *rows}]
+def prepare(at, prefix, options, events, fsync="everysec", partitions=4):
+    """Brings the books to where they know everybody and have seen no usage, and writes the usage. What a processor reads
+    ahead while it reads the catalog would otherwise be had for nothing."""
+    at.forget(fsync)
+    options = (*options, "--partitions", partitions)
+    catalog = at.load(prefix, *options, "--only", "catalog")
+    at.load(prefix, *options, "--only", "events", "--events", 0)
+    with Processor(at, prefix, partitions) as processor:
+        processor.await_catalog(catalog["catalog"])
+        processor.until(lambda: processor.sum_of("outbox_depth") == 0)
+        processor.stop()
+    return at.load(prefix, *options, "--only", "events", "--events", events)
+
+
+def drain(at, prefix, sent):
+    """From the moment that the first shard has opened its books to the last commit."""
+    with Processor(at, prefix, sent["partitions"]) as processor:
+        processor.until(processor.running, pause=0.01)
+        watch = Watch(at, [processor.pid])
+        processor.until(lambda: processor.taken() >= sent["events"])
+        cost = watch.stop()
+        resident = resident_mb(processor.pid)
+        processor.until(lambda: processor.sum_of("outbox_depth") == 0)
+        processor.stop()
+    events = sent["events"]
+    wrong = books.fault(at, sent, partitions=sent["partitions"])
+    refused = topics.count(at.logs, f"{prefix}usage.rejected")
+    if not wrong and refused != sent["poison"]:
+        wrong = f"{refused} dead letters, {sent['poison']} events couldn't be billed"
+    return {**cost, "events": events, "rate": events / cost["seconds"], "resident_mb": resident, "sent": sent, "fault": wrong}
 
 
 def needs_java(rows):
@@ -72,28 +56,43 @@ def needs_java(rows):
 
 
 def measure(at, sizes, results, rows):
-    chosen = contestants(rows, sizes)
-    if needs_java(rows):
-        for topic in peers.STREAMS_TOPICS:
-            at.make_topic(topic)
-    sent = {}
-    for _, _, work, _, _ in chosen:
-        if work.prefix not in sent:
-            sent[work.prefix] = load(at, work, sizes.events)
-    bare_rate = None
-    for number in range(max(rounds for *_, rounds in chosen)):
-        for row, name, work, who, rounds in chosen:
-            if number >= rounds:
-                continue
-            found = who.drain(at, work.prefix, sent[work.prefix])
-            bare_rate = found["rate"] if name == "bare" else bare_rate
-            results.note(row, name, told(found, bare_rate), round=number, **micros(found), sent=sent[work.prefix], **found)
+    """Where a row is measured, so is what it is compared with: A and the bare client."""
+    others = [
+        ("A'", "always", PLAIN, "always"), ("B", "zipf", ZIPF, "everysec"), ("C", "late", late(), "everysec"),
+        ("D", "duplicates", DUPLICATES, "everysec"), ("J", "poison", POISON, "everysec"),
+    ]
+    note = Notes(results)
+    for number in range(sizes.rounds):
+        plain = f"a{number}."
+        sent = prepare(at, plain, PLAIN, sizes.events)
+        note.drained("A", "bare", number, peers.bare().drain(at, plain, sent))
+        note.drained("A", "graceline", number, drain(at, plain, sent))
+        for row, name, options, fsync in others:
+            if row in rows and number < sizes.other_rounds:
+                prefix = f"{name}{number}."
+                note.drained(row, name, number, drain(at, prefix, prepare(at, prefix, options, sizes.events, fsync)))
+        if "peers" in rows and number < sizes.other_rounds:
+            for name, peer in compared(at, sizes):
+                note.drained("peers", name, number, peer.drain(at, plain, sent))
 
 
-def load(at, work, events, *more):
-    """A day of usage that ends now."""
-    options = [int(time.time()) - 12 * DAY if option == "-12d" else option for option in work.options]
-    return at.load(work.prefix, "--events", events, "--span", DAY, *options, *more)
+def compared(at, sizes):
+    for topic in peers.STREAMS_TOPICS:
+        at.make_topic(topic)
+    yield "streams", peers.streams("memory")
+    yield "streams-packed", peers.streams("packed")
+    yield "naive-batch", peers.naive("batch", sizes.naive_events)
+
+
+class Notes:
+    """Keeps drains, and tells each as a share of the bare client of its round."""
+
+    def __init__(self, results):
+        self.results, self.bare_rate = results, None
+
+    def drained(self, row, name, number, found):
+        self.bare_rate = found["rate"] if name == "bare" else self.bare_rate
+        self.results.note(row, name, told(found, self.bare_rate), round=number, **micros(found), **found)
 
 
 def micros(found):

@@ -11,10 +11,11 @@ def measure(at, sizes, results, rows):
     points = [(count, USUAL[1]) for count in sizes.growth_subscriptions]
     points += [(USUAL[0], count) for count in sizes.growth_partitions if (USUAL[0], count) not in points]
     for subscriptions, partitions in points:
-        work = drains.Work(f"growth{subscriptions}-{partitions}.")
-        sent = drains.load(at, work, sizes.growth_events, "--subscriptions", subscriptions, "--partitions", partitions)
-        bare = peers.bare().drain(at, work.prefix, sent)["rate"]
-        found = drains.Graceline().drain(at, work.prefix, sent)
+        prefix = f"growth{subscriptions}-{partitions}."
+        options = (*drains.PLAIN, "--subscriptions", subscriptions)
+        sent = drains.prepare(at, prefix, options, sizes.growth_events, partitions=partitions)
+        bare = peers.bare().drain(at, prefix, sent)["rate"]
+        found = drains.drain(at, prefix, sent)
         name = f"{subscriptions}/{partitions}"
-        about = {"subscriptions": subscriptions, "partitions": partitions, "bare": bare, "sent_events": sent["events"]}
+        about = {"subscriptions": subscriptions, "partitions": partitions, "bare": bare}
         results.note("growth", name, drains.told(found, bare), **about, **drains.micros(found), **found)
