@@ -50,7 +50,7 @@ def about(table, size):
     return (
         f"Measured on {machine()}. Broker, Redis and processor share them, and the generator too where usage comes at a rate. "
         f"Program as of {commits}; {versions()}. Where a row has several rounds its figure is the median of those beside which "
-        f"nothing else used more than 0.2 of a core.\n"
+        f"nothing else used more than 0.2 of a core; of all, if there is no such round.\n"
     )
 
 
