@@ -1,6 +1,7 @@
 //! What goes wrong in a run, chosen by its seed.
 
 use super::random::Random;
+use super::servers::Fleet;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -18,8 +19,10 @@ pub(super) enum Fault {
 
 impl Fault {
     /// What it is called in the page of figures.
-    pub(super) fn ids(self) -> &'static [&'static str] {
+    pub(super) fn ids(self, fleet: Fleet) -> &'static [&'static str] {
         match self {
+            Fault::StoreCrash { .. } if fleet == Fleet::ThreeStores => &["R1c"],
+            Fault::BrokerCrash { .. } if fleet == Fleet::ThreeBrokers => &["K1r"],
             Fault::Kill { .. } => &["P1"],
             Fault::Freeze { .. } => &["P2"],
             Fault::StoreCrash { bytes_cut_max: 0, .. } => &["R1"],

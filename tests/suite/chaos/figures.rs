@@ -9,7 +9,7 @@ use std::fs;
 use std::io::Write;
 
 /// Every kind of fault that a run may meet: its id, what is done, and what comes of it.
-pub(super) const FAULTS: [(&str, &str, &str); 28] = [
+pub(super) const FAULTS: [(&str, &str, &str); 30] = [
     (
         "P1",
         "`kill -9` of an instance at random",
@@ -29,6 +29,7 @@ pub(super) const FAULTS: [(&str, &str, &str); 28] = [
     ("P4", "an instance comes or goes, every 1–2 s", "shards move, and nothing else changes"),
     ("P7", "SIGTERM, also while the store is away, and a second one", "it ends within 10 s, and at once"),
     ("K1", "`kill -9` of the broker, back within seconds", "shards go on within 5 s"),
+    ("K1r", "`kill -9` of one broker of three, with three replicas", "the others go on"),
     (
         "K2",
         "the broker is away for longer than a session",
@@ -39,6 +40,7 @@ pub(super) const FAULTS: [(&str, &str, &str); 28] = [
     ("K6", "a partition is added", "it isn't read, and says so; nobody starts any more"),
     ("K8", "a backlog that nobody has read", "drains without a pause"),
     ("R1", "`kill -9` of Redis", "the outcome of a write is looked up; shards go on within 5 s"),
+    ("R1c", "`kill -9` of one node of a Redis Cluster of three", "its shards wait, the others go on"),
     (
         "R2",
         "the append-only file loses its tail",

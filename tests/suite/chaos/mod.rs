@@ -22,6 +22,7 @@ mod recovery;
 mod replay;
 mod run;
 mod servers;
+mod several;
 mod story;
 mod usage;
 mod verdict;
@@ -32,6 +33,7 @@ use clock::Stopwatch;
 use crowd::Volume;
 use faults::Menu;
 use run::{Plan, Run, Session};
+use servers::Fleet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -61,6 +63,7 @@ fn short(name: &'static str) -> Plan {
         customers: 12,
         volume: Volume { events: 0, events_a_second: 200 },
         menu: Menu::default(),
+        fleet: Fleet::One,
         session: Session::Short,
         is_whole_story: false,
     }
@@ -77,6 +80,7 @@ fn a_calm_run_says_what_simulate_says() {
         customers: 20,
         volume: Volume { events: 12_000, events_a_second: 300 },
         menu: Menu::default(),
+        fleet: Fleet::One,
         session: Session::Short,
         is_whole_story: true,
     });
@@ -122,6 +126,7 @@ fn break_everything(seed: u64) {
         customers: 30,
         volume: Volume { events, events_a_second },
         menu,
+        fleet: Fleet::One,
         session: Session::Short,
         is_whole_story: true,
     });

@@ -1,6 +1,7 @@
 //! A broker and a store of the run's own, which it may kill.
 
 use super::clock;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,48 +21,99 @@ impl Server {
     }
 }
 
+/// How many there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fleet {
+    One,
+    /// Three brokers; each record is on all of them, and on two before it can be read.
+    ThreeBrokers,
+    /// Three nodes of a Redis Cluster, which share the shards.
+    ThreeStores,
+}
+
 /// Both, started by `dev/services` in a folder of their own.
 pub(super) struct Servers {
     dir: PathBuf,
+    fleet: Fleet,
     pub(super) brokers: String,
+    /// As the processor is told it.
     pub(super) redis: String,
     environment: Vec<(&'static str, String)>,
+    kills: Cell<usize>,
+    killed: RefCell<Vec<(Server, String)>>,
 }
 
 impl Servers {
     /// Starts both, empty.
-    pub(super) fn start(name: &str) -> Servers {
-        Servers::start_told(name, clock::environment())
+    pub(super) fn start(name: &str, fleet: Fleet) -> Servers {
+        let mut environment = clock::environment();
+        if fleet == Fleet::ThreeBrokers {
+            environment.push(("SERVICES_KAFKA_HEAP", "256m".to_owned()));
+        }
+        Servers::start_told(name, fleet, environment)
     }
 
     /// The same, but the broker tells everybody to come to this address.
     pub(super) fn start_behind(name: &str, advertised: &str) -> Servers {
-        Servers::start_told(name, vec![("SERVICES_KAFKA_ADVERTISED", advertised.to_owned())])
+        let environment = vec![("SERVICES_KAFKA_ADVERTISED", advertised.to_owned())];
+        Servers::start_told(name, Fleet::One, environment)
     }
 
-    fn start_told(name: &str, environment: Vec<(&'static str, String)>) -> Servers {
+    fn start_told(name: &str, fleet: Fleet, environment: Vec<(&'static str, String)>) -> Servers {
         let dir = root().join("target/services").join(format!("chaos-{name}"));
         services(&dir, &["down", "--wipe"], &[]);
-        let said = services(&dir, &["up"], &environment);
+        let up: &[&str] = match fleet {
+            Fleet::One => &["up"],
+            Fleet::ThreeBrokers => &["up", "--three"],
+            Fleet::ThreeStores => &["up", "--cluster"],
+        };
+        let said = services(&dir, up, &environment);
         let address = |variable: &str| {
             let line = said.lines().find_map(|line| line.strip_prefix("export ")?.strip_prefix(variable));
             let value = line.unwrap_or_else(|| panic!("dev/services says no {variable}: {said}"));
-            value.trim_start_matches('=').to_owned()
+            // Commas are quoted for the shell.
+            value.trim_start_matches('=').replace('\\', "")
         };
-        Servers { brokers: address("KAFKA_BROKERS"), redis: address("REDIS_URL"), dir, environment }
+        let (brokers, redis) = (address("KAFKA_BROKERS"), address("REDIS_URL"));
+        let (kills, killed) = (Cell::new(0), RefCell::default());
+        Servers { brokers, redis, dir, fleet, environment, kills, killed }
+    }
+
+    /// Of several stores each.
+    pub(super) fn stores(&self) -> impl Iterator<Item = String> {
+        self.redis.trim_start_matches("redis://").split(',').map(|address| format!("redis://{address}"))
+    }
+
+    /// Which one is meant: of several each in its turn.
+    fn next(&self, server: Server) -> String {
+        let turn = self.kills.replace(self.kills.get() + 1) % 3;
+        match (self.fleet, server, turn) {
+            (Fleet::ThreeBrokers, Server::Kafka, 1..) | (Fleet::ThreeStores, Server::Redis, 1..) => {
+                format!("{}{}", server.name(), turn + 1)
+            }
+            _ => server.name().to_owned(),
+        }
     }
 
     pub(super) fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// kill -9
+    /// kill -9 of it, or of one of them.
     pub(super) fn kill(&self, server: Server) {
-        services(&self.dir, &["kill", server.name()], &[]);
+        let name = self.next(server);
+        services(&self.dir, &["kill", &name], &[]);
+        self.killed.borrow_mut().push((server, name));
     }
 
+    /// Those of a kind that were killed.
     pub(super) fn start_again(&self, server: Server) {
-        services(&self.dir, &["start", server.name()], &self.environment);
+        let killed = self.killed.take();
+        let (back, away): (Vec<_>, Vec<_>) = killed.into_iter().partition(|(kind, _)| *kind == server);
+        self.killed.replace(away);
+        for (_, name) in back {
+            services(&self.dir, &["start", &name], &self.environment);
+        }
     }
 
     /// Cuts bytes off the end of the store's append-only file, as a loss of power does. The store must be down.
