@@ -3,7 +3,9 @@
 //! The next record is the one with the earliest append time; at a tie the log decides, in the order of [`LogName`]. A
 //! log that has nothing to offer might still have something earlier under way. So a record waits until every such log
 //! has been asked for its end, a moment after the record came, and has been read up to there: what is appended later is
-//! later. The order is then the same whoever reads, and whenever. Only where nobody answers, or a log doesn't get to its
+//! later. The order is then the same whoever reads, and whenever. Where replicas lag, a record may stay hidden for longer than
+//! that moment: one that a question should have told of, and didn't, shows it, and then the others are waited for as long as
+//! that one was hidden. Only where nobody answers, or a log doesn't get to its
 //! end, the others go on after a while; what comes later than that takes effect when it comes, and is counted.
 
 use super::{Limits, LogName, Offset, PerLog, Positions, Record, Run};
@@ -32,6 +34,8 @@ pub struct Asked {
 #[derive(Debug)]
 pub struct Merge {
     logs: PerLog<Queue>,
+    /// Not before that all logs show what they hold.
+    shown_at: Duration,
     /// The latest that was taken.
     taken: Option<(i64, LogName)>,
 }
@@ -74,7 +78,7 @@ impl Merge {
             reached_ms: i64::MIN,
             ..Queue::default()
         });
-        Merge { logs, taken: None }
+        Merge { logs, shown_at: Duration::ZERO, taken: None }
     }
 
     /// Adds what was read of a log, behind what was read of it before.
@@ -82,6 +86,7 @@ impl Merge {
         let Some(last) = run.last().map(|record| record.offset) else { return };
         let queue = &mut self.logs[run.log];
         assert!(run.first().is_some_and(|first| first.offset >= queue.come_to), "a log is read in its order");
+        self.shown_at = self.shown_at.max(now + queue.hidden(&run));
         queue.come_to = last.next();
         queue.moved_at = now;
         queue.bytes += run.weight_bytes();
@@ -173,7 +178,7 @@ impl Merge {
         let others = self.without_offer(log).map(|queue| {
             if queue.come_to < queue.end {
                 queue.moved_at + STALLED
-            } else if self.logs[log].comes_before(queue.asked) {
+            } else if self.logs[log].comes_before(queue.asked, self.shown_at) {
                 Duration::ZERO
             } else {
                 queue.asked.at + STALLED
@@ -185,8 +190,9 @@ impl Merge {
     /// From when on an answer would tell that the next record of a log comes before everything that hasn't come yet.
     fn ask_at(&self, log: LogName) -> Option<Duration> {
         let (_, came) = self.logs[log].runs.front()?;
-        let is_open = self.without_offer(log).any(|queue| !self.logs[log].comes_before(queue.asked));
-        is_open.then_some(*came + SEEN_AFTER)
+        let is_open =
+            self.without_offer(log).any(|queue| !self.logs[log].comes_before(queue.asked, self.shown_at));
+        is_open.then_some(self.shown_at.max(*came + SEEN_AFTER))
     }
 
     /// Says how many of these records others were taken before that belong behind them.
@@ -215,10 +221,24 @@ impl Queue {
     }
 
     /// Whether all of the first run is earlier than what is appended to other logs after that question.
-    fn comes_before(&self, asked: Asked) -> bool {
+    fn comes_before(&self, asked: Asked, shown_at: Duration) -> bool {
         let Some((run, came)) = self.runs.front() else { return false };
         let newest_ms = run.last().map_or(i64::MAX, |last| last.appended_ms.max(self.reached_ms));
-        *came + SEEN_AFTER <= asked.at || newest_ms.saturating_add(CLOCKS_APART_MS) <= asked.wall_ms
+        shown_at.max(*came + SEEN_AFTER) <= asked.at
+            || newest_ms.saturating_add(CLOCKS_APART_MS) <= asked.wall_ms
+    }
+
+    /// For how long at least these records could not be seen: their log has been asked since, and didn't tell of them.
+    fn hidden(&self, run: &Run) -> Duration {
+        let is_new = |record: &Record<'_>| record.offset >= self.end;
+        if run.has_producer_time() || !run.last().is_some_and(|last| is_new(&last)) {
+            return Duration::ZERO;
+        }
+        let hidden_ms = run
+            .records()
+            .find(is_new)
+            .map_or(0, |first| self.asked.wall_ms.saturating_sub(first.appended_ms));
+        Duration::from_millis(hidden_ms.clamp(0, CLOCKS_APART_MS) as u64)
     }
 
     /// Cuts off what is earlier than `bound`, or as early where a tie is ours, of the first run.
@@ -346,6 +366,31 @@ mod tests {
         assert!(merge.take(&ALL, soon).runs.is_empty(), "what came later waits for another answer");
         answer(&mut merge, soon + SEEN_AFTER);
         assert_eq!(order(&merge.take(&ALL, soon + SEEN_AFTER)), [(Commands, 0), (Usage, 0)]);
+    }
+
+    #[test]
+    fn who_was_hidden_for_long_waits_as_long_for_what_may_be_hidden_still() {
+        let mut merge = merge(&[]);
+        let told = Asked { at: NOW + Duration::from_millis(1), wall_ms: 5_000 };
+        LogName::ALL.into_iter().for_each(|log| merge.reaches(log, Offset(0), told, NOW));
+        let came = NOW + Duration::from_millis(100);
+        merge.add(run(Usage, 0, &[3_000, 4_000]), came);
+        let shown_at = came + Duration::from_secs(2);
+        assert_eq!(merge.take(&ALL, came).ask_at, Some(shown_at));
+        answer(&mut merge, came + SEEN_AFTER);
+        assert!(merge.take(&ALL, shown_at).runs.is_empty(), "a command may be hidden as long");
+        merge.add(run(Commands, 0, &[3_500]), shown_at - SEEN_AFTER);
+        answer(&mut merge, shown_at);
+        assert_eq!(order(&merge.take(&ALL, shown_at)), [(Usage, 0), (Commands, 0), (Usage, 1)]);
+    }
+
+    #[test]
+    fn who_is_seen_late_but_was_told_of_waits_no_longer() {
+        let mut merge = merge(&[]);
+        let told = Asked { at: NOW, wall_ms: 5_000 };
+        merge.reaches(Usage, Offset(1), told, NOW);
+        merge.add(run(Usage, 0, &[3_000, 5_000]), NOW);
+        assert_eq!(merge.take(&ALL, NOW).ask_at, Some(NOW + SEEN_AFTER));
     }
 
     #[test]
