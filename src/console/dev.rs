@@ -21,7 +21,7 @@ pub struct Dev {
     pub kafka: KafkaSettings,
     config: Config,
     pub health: Arc<Health>,
-    _broker: Embedded,
+    broker: Embedded,
 }
 
 impl Dev {
@@ -35,11 +35,11 @@ impl Dev {
             .collect();
         let broker = Embedded::start(&topics)?;
         config.kafka = broker.settings(&config.kafka);
-        Ok(Dev { kafka: config.kafka.clone(), config, health: Arc::default(), _broker: broker })
+        Ok(Dev { kafka: config.kafka.clone(), config, health: Arc::default(), broker })
     }
 
     pub fn brokers(&self) -> &str {
-        &self.kafka.brokers
+        self.broker.brokers()
     }
 
     /// Works until `stop` says so, by the time that `clock` tells.

@@ -181,7 +181,7 @@ impl Press {
         let mut config = ClientConfig::new();
         config
             .set("linger.ms", "5")
-            .set("compression.type", "zstd")
+            .set("compression.type", settings.compression())
             .set("message.max.bytes", NOTICE_BYTES_MAX.to_string())
             .set("queue.buffering.max.kbytes", "65536")
             .set("retry.backoff.max.ms", "1000")

@@ -10,6 +10,7 @@ mod catalog;
 pub(crate) mod client;
 pub mod embedded;
 mod feed;
+mod front;
 mod inbox;
 pub mod membership;
 pub(crate) mod probe;

@@ -126,6 +126,15 @@ impl KafkaSettings {
         format!("{}{name}", self.prefix)
     }
 
+    /// How what we publish is compressed, if no property says it. Whoever tries the embedded broker may have a client
+    /// that can't read this without more being installed.
+    pub(crate) fn compression(&self) -> &'static str {
+        match self.arrival {
+            Arrival::AppendTime => "zstd",
+            Arrival::OnRead => "none",
+        }
+    }
+
     /// Properties that users set and that are not followed, because the books would come out wrong.
     pub fn ignored_properties(&self) -> Vec<&str> {
         self.properties.keys().map(String::as_str).filter(|name| OURS.contains(name)).collect()

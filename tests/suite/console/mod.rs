@@ -1,5 +1,6 @@
 //! What people type and look at.
 
+mod clients;
 mod demo;
 mod desk;
 mod http;
