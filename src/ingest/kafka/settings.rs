@@ -208,6 +208,8 @@ impl KafkaSettings {
             .set("bootstrap.servers", &self.brokers)
             .set("client.id", format!("graceline-{role}"))
             .set("socket.nagle.disable", "true")
+            // When a broker dies the client asks once who leads now, mostly too soon; next time would be in five minutes.
+            .set("topic.metadata.refresh.interval.ms", "2000")
             .set("reconnect.backoff.max.ms", "1000");
         config.set_log_level(RDKafkaLogLevel::Notice);
         config
