@@ -50,10 +50,16 @@ pub enum Bug {
     ForwardedTwice,
     /// Who has never read a log begins at its end.
     LatestOnOffsetReset,
+    /// Usage between the commits of a great many duties is decided by the state that is found.
+    AheadByState,
+    /// Usage overtakes commands of its own customer.
+    AheadOfCommands,
+    /// Which usage was decided ahead of its turn is forgotten when a shard is opened.
+    AheadForgotten,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 22] = [
+    pub const ALL: [Bug; 25] = [
         Bug::NoFence,
         Bug::NumericEpochOnly,
         Bug::PositionBeforeState,
@@ -76,6 +82,9 @@ impl Bug {
         Bug::OverdueNotCleared,
         Bug::ForwardedTwice,
         Bug::LatestOnOffsetReset,
+        Bug::AheadByState,
+        Bug::AheadOfCommands,
+        Bug::AheadForgotten,
     ];
 }
 

@@ -64,6 +64,7 @@ pub fn pace(settings: &ShardSettings) -> Pace {
         records_max: settings.batch_records_max,
         bytes_max: settings.batch_bytes_max,
         wait_max: Duration::from_millis(settings.batch_wait_ms),
+        ..Pace::default()
     }
 }
 

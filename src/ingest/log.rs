@@ -216,6 +216,12 @@ impl Run {
         (self.from..self.to).map(|n| self.arena.record(self.log, n))
     }
 
+    /// The record at that place among [`Run::len`].
+    pub fn record(&self, place: usize) -> Record<'_> {
+        assert!(place < self.len(), "a run has so many records");
+        self.arena.record(self.log, self.from + place as u32)
+    }
+
     pub fn first(&self) -> Option<Record<'_>> {
         (!self.is_empty()).then(|| self.arena.record(self.log, self.from))
     }

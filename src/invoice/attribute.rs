@@ -164,7 +164,12 @@ impl Books {
     }
 
     /// The event's id, condensed; `None` if more than one subscription could be meant.
-    fn hash_of(&self, record: &UsageRecord<'_>, event: &UsageEvent<'_>, owner: &Owner<'_>) -> Option<u64> {
+    pub(super) fn hash_of(
+        &self,
+        record: &UsageRecord<'_>,
+        event: &UsageEvent<'_>,
+        owner: &Owner<'_>,
+    ) -> Option<u64> {
         if let (Some(hash), Whose::Subscription(_)) = (record.id_hash, &event.whose) {
             return Some(hash);
         }
@@ -500,7 +505,7 @@ fn read_value(metric: &Metric, value: Option<&Value<'_>>) -> Result<Reading, Ref
 
 impl Subscription {
     /// The invoice that takes late usage: the earliest that isn't sealed.
-    fn carrier(&self) -> Option<u32> {
+    pub(super) fn carrier(&self) -> Option<u32> {
         self.windows.iter().find(|window| !window.is_sealed()).map(|window| window.ordinal)
     }
 

@@ -90,7 +90,7 @@ impl Books {
     }
 
     /// R91: the one named, else the invoice's or the subscription's, else the record's key.
-    fn customer_of(&self, json: &Json, record: &CommandRecord<'_>) -> (String, bool) {
+    pub(super) fn customer_of(&self, json: &Json, record: &CommandRecord<'_>) -> (String, bool) {
         if let Some(named) = json.get("external_customer_id").and_then(Json::as_text) {
             return (named.to_owned(), true);
         }

@@ -35,18 +35,19 @@ pub(super) struct Turn {
 impl Books {
     /// Lets the clock run to `until`, doing what is due on the way, each at its own instant.
     pub(super) fn pass_time(&mut self, until: Instant) {
-        while !self.pass_some_time(until, usize::MAX) {}
+        while !self.pass_some_time(until, usize::MAX, |_| {}) {}
     }
 
     /// The same, but stops after so many duties; says whether the clock has come to `until`. However many are due at one
-    /// instant, whoever keeps the books can keep them in between.
-    pub fn pass_some_time(&mut self, until: Instant, duties_max: usize) -> bool {
+    /// instant, whoever keeps the books can keep them in between. `passed` hears whose duties were done.
+    pub fn pass_some_time(&mut self, until: Instant, duties_max: usize, mut passed: impl FnMut(u32)) -> bool {
         let mut duties = 0;
         while let Some(at) = self.next_deadline().filter(|at| *at <= until) {
             self.now = self.now.max(at);
             self.gather();
             while let Some(turn) = self.turns.pop_first() {
                 self.fire(turn.due);
+                self.subscription_of(turn.due).map(&mut passed);
                 self.gather();
                 duties += 1;
                 if duties == duties_max {
@@ -120,6 +121,19 @@ impl Books {
             subscription,
             is_periodic: !matches!(bill.kind, BillKind::Opening { .. }),
             due,
+        }
+    }
+
+    fn subscription_of(&self, due: Due) -> Option<u32> {
+        match due {
+            Due::Begin(number) | Due::PeriodEnd { subscription: number, .. } => Some(number),
+            Due::Finalize(bill) | Due::Tell(bill) | Due::Refresh(bill) => match self.bills[bill].kind {
+                BillKind::Period { subscription, .. } | BillKind::Opening { subscription, .. } => {
+                    Some(subscription)
+                }
+                BillKind::OneOff | BillKind::Credit => None,
+            },
+            Due::ParkingOver(_) | Due::WillBeDue(_) | Due::Overdue(_) | Due::Unbillable(..) => None,
         }
     }
 

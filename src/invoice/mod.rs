@@ -1,6 +1,7 @@
 //! What usage means. Pure: no clock, no I/O, one door, [`books::Books::decide`].
 
 pub mod aggregate;
+pub mod ahead;
 pub mod books;
 pub mod calendar;
 pub mod command;

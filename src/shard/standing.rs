@@ -26,6 +26,8 @@ pub(super) struct Standing {
     /// The commits whose notices may not be out yet.
     pub(super) outbox: (u64, u64),
     pub(super) directory: u64,
+    /// The documents that say which usage beyond the position has been decided.
+    pub(super) ahead: (u64, u64),
     /// The last number of each kind of letter that each shard has sent to this one.
     pub(super) received: Vec<(u8, u32, u64)>,
     pub(super) books: Contents,

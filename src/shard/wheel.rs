@@ -3,15 +3,20 @@
 //! Nothing is announced before it is durable. While one batch is being committed the next one is read and decided in
 //! memory; if the commit fails, all of it is thrown away and the books are opened again from the ledger.
 
+mod ahead;
+mod pile;
 mod taking;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant as Monotonic;
 use tracing::{debug, info, warn};
 
+use self::ahead::AheadOfTurn;
+use self::pile::{Layer, Pile};
 use super::health::{Gauges, State};
 use super::outbox::{self, Numbers};
 use super::post::{Sent, send_letters};
@@ -27,9 +32,6 @@ use crate::persist::{CommitNo, Ledger, LedgerError, Store, Token, Write};
 use crate::planted::{self, Bug};
 use crate::publish::{self, NoticeLog};
 
-/// How many duties one commit holds at most: some megabytes of drafts and webhooks.
-const DUTIES_PER_COMMIT: usize = 2000;
-
 /// A shard at work.
 pub struct Wheel<S: Store, U: UsageLog, N> {
     world: Arc<World<S, U, N>>,
@@ -40,6 +42,8 @@ pub struct Wheel<S: Store, U: UsageLog, N> {
     books: Books,
     directory: Directory,
     feed: U::Feed,
+    pile: Pile,
+    ahead: AheadOfTurn,
     standing: Standing,
     /// The commit under way.
     committing: Option<(Decided, Committing<S>)>,
@@ -86,6 +90,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             )));
         }
         let (books, directory) = open_books(&mut ledger, &world.settings, standing.as_ref()).await?;
+        let ahead = ahead::open(&mut ledger, standing.as_ref()).await?;
         point("K26");
         let from =
             PerLog::from_fn(|log| standing.as_ref().map(|standing| Offset(standing.positions[log as usize])));
@@ -104,6 +109,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             numbers: Numbers::default(),
             outbox: (0, 0),
             directory: 0,
+            ahead: (0, 0),
             received: Vec::new(),
             books: books.contents(),
         });
@@ -127,6 +133,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             books,
             directory,
             feed,
+            pile: Pile::default(),
+            ahead,
             standing,
             committing: None,
             decided: None,
@@ -157,12 +165,29 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         if let Sent::Refused(why) = &*self.sent.borrow() {
             return Err(Stop::Broken(why.clone()));
         }
+        if self.pile.is_empty() {
+            self.read(self.world.pace.wait_max).await?;
+        }
+        let is_idle = matches!(self.pile.top(), Some(Layer::ReadTo(_)));
+        let read_to = self.take_batch().await?;
+        self.keep_time(&read_to).await?;
+        self.await_commit().await?;
+        self.begin_commit().await?;
+        if is_idle {
+            self.await_commit().await?;
+        }
+        self.gauges.read(&read_to);
+        self.gauges.note(&self.books, self.standing.outbox.1 - self.sent_up_to());
+        self.world.health.note_settings(self.books.settings());
+        Ok(())
+    }
+
+    /// Puts what there is to read on the pile.
+    async fn read(&mut self, wait_max: Duration) -> Result<(), Stop> {
         let pace = self.world.pace;
-        let limits =
-            Limits { records_max: pace.records_max, bytes_max: pace.bytes_max, wait_max: pace.wait_max };
+        let limits = Limits { records_max: pace.records_max, bytes_max: pace.bytes_max, wait_max };
         let batch = self.feed.next(limits).await?;
-        let is_idle = batch.is_empty();
-        if !is_idle {
+        if !batch.is_empty() {
             point("K01");
         }
         if batch.out_of_turn > 0 {
@@ -173,22 +198,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             );
             self.gauges.out_of_turn(records);
         }
-        for run in &batch.runs {
-            self.take_run(run).await?;
-        }
-        self.pass_time(self.books.now()).await?;
-        for log in LogName::ALL {
-            self.standing.positions[log as usize] = batch.read_to[log].0;
-        }
-        self.keep_time(&batch.read_to).await?;
-        self.await_commit().await?;
-        self.begin_commit().await?;
-        if is_idle {
-            self.await_commit().await?;
-        }
-        self.gauges.read(&batch.read_to);
-        self.gauges.note(&self.books, self.standing.outbox.1 - self.sent_up_to());
-        self.world.health.note_settings(self.books.settings());
+        self.pile.put(batch);
         Ok(())
     }
 
@@ -203,6 +213,10 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
 
     /// Lets the shard's clock pass what is due, once everything written before that instant has been read.
     async fn keep_time(&mut self, read_to: &Positions) -> Result<(), Stop> {
+        // What has been read already comes before any tick.
+        if !self.pile.is_empty() {
+            return Ok(());
+        }
         if let Some((until, ends)) = &self.tick {
             if LogName::ALL.into_iter().all(|log| read_to[log] >= ends[log]) {
                 let until = *until;
@@ -234,9 +248,11 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     async fn pass_time(&mut self, until: Instant) -> Result<(), Stop> {
         while self.books.next_deadline().is_some_and(|due| due <= until) {
             self.has_changed = true;
-            if !self.books.pass_some_time(until, DUTIES_PER_COMMIT) {
+            let ahead = &mut self.ahead;
+            if !self.books.pass_some_time(until, self.world.pace.duties_max, |of| ahead.pass(of)) {
                 self.await_commit().await?;
                 self.begin_commit().await?;
+                self.go_ahead(until).await?;
             }
         }
         Ok(())
@@ -270,6 +286,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         });
         decided.usage_position = self.standing.positions[LogName::Usage as usize];
         decided.forgets = changes.forgets;
+        self.keep_ahead(&mut writes, &mut decided.forgets);
         if !decided.notices.is_empty() {
             writes.push(Write {
                 key: format!("out:{}", decided.outbox),

@@ -35,17 +35,24 @@ pub trait Group: Send + Sync {
     fn last_reported(&self, shard: ShardId) -> Result<Option<Offset>, String>;
 }
 
-/// How much a batch may hold, and how long the wheel waits for it.
+/// How much a batch may hold, how long the wheel waits for it, and how many duties one commit holds.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     pub records_max: usize,
     pub bytes_max: usize,
     pub wait_max: Duration,
+    pub duties_max: usize,
 }
 
 impl Default for Pace {
     fn default() -> Pace {
-        Pace { records_max: 100_000, bytes_max: 48 << 20, wait_max: Duration::from_millis(15) }
+        Pace {
+            records_max: 100_000,
+            bytes_max: 48 << 20,
+            wait_max: Duration::from_millis(15),
+            // Some megabytes of drafts and webhooks.
+            duties_max: 2000,
+        }
     }
 }
 

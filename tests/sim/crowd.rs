@@ -29,6 +29,8 @@ pub(super) struct Traits {
     pub(super) has_commands: bool,
     pub(super) has_changes: bool,
     pub(super) closes_empty_invoices: bool,
+    /// Everybody's periods end together, and usage comes in rushes about then.
+    pub(super) is_in_step: bool,
 }
 
 impl Traits {
@@ -46,6 +48,7 @@ impl Traits {
             has_commands: random.below(3) > 0,
             has_changes: random.below(3) > 0,
             closes_empty_invoices: random.below(4) == 0,
+            is_in_step: random.below(3) == 0,
         }
     }
 }
@@ -129,9 +132,16 @@ impl<'a> Crowd<'a> {
         let mut at_ms = self.traits.begins_ms;
         self.move_in(at_ms);
         let pause_max_ms = (2 * self.traits.length_ms / self.traits.events as i64) as u64;
+        let mut rush = 0;
         for _ in 0..self.traits.events {
-            // Now and then many come in one millisecond.
-            if self.random.below(4) > 0 {
+            if rush > 0 {
+                rush -= 1;
+                at_ms += self.random.below(3) as i64;
+            } else if let Some(edge_ms) = self.edge_behind(at_ms) {
+                rush = 5 + self.random.below(20);
+                at_ms = edge_ms + self.random.below(3) as i64;
+            } else if self.random.below(4) > 0 {
+                // Now and then many come in one millisecond.
                 at_ms += self.random.below(pause_max_ms + 1) as i64;
             }
             if self.traits.has_changes && self.random.below(12) == 0 {
@@ -155,6 +165,16 @@ impl<'a> Crowd<'a> {
         }
         self.events.sort_by_key(|event| event.at_ms);
         self.events
+    }
+
+    /// The next instant at which everybody's periods end, or their graces, if it is soon.
+    fn edge_behind(&mut self, at_ms: i64) -> Option<i64> {
+        if !self.traits.is_in_step || self.random.below(10) > 0 {
+            return None;
+        }
+        let grace_ms = self.random.below(4) as i64 * 1000;
+        let edge_ms = self.subscriptions.first()?.period_from(at_ms - grace_ms, 1) + grace_ms;
+        (edge_ms - at_ms < 12_000).then_some(edge_ms)
     }
 
     /// Whether usage is sent a second time while one of the two may be parked on a shard where it doesn't belong: which
@@ -199,14 +219,18 @@ impl<'a> Crowd<'a> {
         for (key, value) in records {
             self.put(at_ms, key, &value);
         }
+        let together = (self.random.below(PLANS.len() as u64) as usize, self.random.below(25_000) as i64);
         for number in 0..self.traits.customers as usize {
             self.put_customer(at_ms, number);
             for place in 0..1 + self.random.below(2) {
+                let alone =
+                    (self.random.below(PLANS.len() as u64) as usize, self.random.below(25_000) as i64);
+                let (plan, age_ms) = if self.traits.is_in_step { together } else { alone };
                 let subscription = Subscription {
                     id: format!("sub_{number}_{place}"),
                     customer: story::customer_id(number),
-                    plan: self.random.below(PLANS.len() as u64) as usize,
-                    started_ms: at_ms - self.random.below(25_000) as i64,
+                    plan,
+                    started_ms: at_ms - age_ms,
                     is_known: true,
                 };
                 if self.random.below(5) == 0 {

@@ -161,6 +161,7 @@ impl History {
             records_max: *random.one_of(&[1, 3, 7, 50, 1000]),
             bytes_max: *random.one_of(&[1000, 1 << 20]),
             wait_max: Duration::from_millis(200 + random.below(1300)),
+            duties_max: *random.one_of(&[1, 2, 5, 2000]),
         };
         let dawdles_ms = *random.one_of(&[0, 0, 20, 300]);
         let mut events = Crowd::new(seed, &traits, shards, &settings).live();

@@ -93,7 +93,12 @@ impl Telling {
             tokens: Arc::default(),
             broken: Arc::default(),
         };
-        let pace = Pace { records_max: batch, bytes_max: 1 << 20, wait_max: Duration::from_millis(15) };
+        let pace = Pace {
+            records_max: batch,
+            bytes_max: 1 << 20,
+            wait_max: Duration::from_millis(15),
+            duties_max: batch,
+        };
         let habits = Habits { seed: 0, dawdles_ms: 0, pace };
         let mut process = Process::start(&common, habits, Box::new(|_| {}));
         process.give(SHARD);

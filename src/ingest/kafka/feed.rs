@@ -164,11 +164,13 @@ impl Drop for Closing {
 impl Feed for KafkaFeed {
     async fn next(&mut self, limits: Limits) -> Result<Batch, LogError> {
         let deadline = now() + limits.wait_max;
+        // Also who can't wait hears what was answered meanwhile.
+        let mut has_heard = false;
         loop {
             self.gather()?;
             let taken = self.merge.take(&limits, since(self.epoch));
             let ask_at = self.ask(taken.ask_at);
-            if !taken.runs.is_empty() || now() >= deadline {
+            if !taken.runs.is_empty() || has_heard && now() >= deadline {
                 self.give_back(&taken.runs);
                 let read_to = self.merge.read_to();
                 return Ok(Batch { runs: taken.runs, read_to, out_of_turn: taken.out_of_turn });
@@ -176,6 +178,7 @@ impl Feed for KafkaFeed {
             let next = taken.wait_until.into_iter().chain(ask_at).min();
             let until = next.map_or(deadline, |next| deadline.min(self.epoch + next));
             self.wait(until).await;
+            has_heard = true;
         }
     }
 
@@ -287,8 +290,8 @@ impl KafkaFeed {
         }
         let bell = self.closing.inbox.bell.clone();
         tokio::select! {
+            biased;
             () = bell.notified() => {}
-            () = sleep_until(until.into()) => {}
             (asked, ends) = answer(&mut self.question) => {
                 self.question = None;
                 self.hear(asked, ends);
@@ -300,6 +303,7 @@ impl KafkaFeed {
                     self.merge.nothing_below(log, offset, since(self.epoch));
                 }
             }
+            () = sleep_until(until.into()) => {}
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use tokio::time::Instant as Monotonic;
 
+use super::pile::Layer;
 use super::{Decided, Wheel, instant};
 use crate::catalog::Record;
 use crate::fail_points::point;
 use crate::ingest::command::read_command;
-use crate::ingest::log::{self, LogName, UsageLog};
+use crate::ingest::log::{self, LogName, Positions, UsageLog};
 use crate::invoice::books::{CommandRecord, Input, Place, UsageRecord};
 use crate::invoice::document::InvoiceId;
 use crate::invoice::instant::Instant;
@@ -24,8 +25,30 @@ use crate::shard::world::Stop;
 impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     // --- Records ------------------------------------------------------------------------------------------------------
 
+    /// Takes what is on the pile of one batch; answers how far the logs have been read with it.
+    pub(super) async fn take_batch(&mut self) -> Result<Positions, Stop> {
+        loop {
+            match self.pile.top().expect("a batch was put on the pile") {
+                Layer::Run(run) => {
+                    let run = run.clone();
+                    self.take_run(&run).await?;
+                    self.pile.took_layer();
+                }
+                Layer::ReadTo(read_to) => {
+                    let read_to = *read_to;
+                    self.pile.took_layer();
+                    self.pass_time(self.books.now()).await?;
+                    for log in LogName::ALL {
+                        self.standing.positions[log as usize] = read_to[log].0;
+                    }
+                    return Ok(read_to);
+                }
+            }
+        }
+    }
+
     /// Takes the records of one log, some at a time, so that usage can be reached for together.
-    pub(super) async fn take_run(&mut self, run: &log::Run) -> Result<(), Stop> {
+    async fn take_run(&mut self, run: &log::Run) -> Result<(), Stop> {
         let mut taken: Option<log::Record<'_>> = None;
         let mut records = run.records().peekable();
         while records.peek().is_some() {
@@ -42,16 +65,21 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
                     self.note_place(taken);
                     self.pass_time(at).await?;
                 }
+                let usage = usage.next().flatten();
                 match record.log {
-                    LogName::Catalog => self.take_catalog(at, record),
-                    LogName::Commands => self.take_command(at, record, headers, None),
+                    LogName::Usage if self.ahead.comes_to(record) => {
+                        self.books.decide(at.max(self.books.now()), &Input::Tick);
+                    }
                     LogName::Usage => {
-                        let usage = usage.next().expect("usage was read ahead");
+                        let usage = usage.expect("usage was read ahead");
                         self.take_usage(at, record, headers, usage, None);
                     }
+                    LogName::Catalog => self.take_catalog(at, record),
+                    LogName::Commands => self.take_command(at, record, headers, None),
                     LogName::Forwarded => self.take_forwarded(at, record, headers)?,
                     LogName::Numbers => self.take_number(record)?,
                 }
+                self.pile.took_one();
                 self.gauges.took(record.log, record.appended_ms);
                 taken = Some(*record);
             }
@@ -60,19 +88,22 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         Ok(())
     }
 
-    /// Reads usage, and reaches for what it will need.
-    fn read_ahead<'a>(
+    /// Reads usage, but for what is decided already, and reaches for what it will need.
+    pub(super) fn read_ahead<'a>(
         &self,
         records: &[log::Record<'a>],
         headers: &'a [TextHeaders<'a>],
-    ) -> Vec<ReadUsage<'a>> {
+    ) -> Vec<Option<ReadUsage<'a>>> {
         let settings = self.books.settings();
-        let read: Vec<ReadUsage<'a>> = records
+        let read: Vec<Option<ReadUsage<'a>>> = records
             .iter()
             .zip(headers)
-            .map(|(record, headers)| ReadUsage::of(record.value.unwrap_or_default(), headers, settings))
+            .map(|(record, headers)| {
+                let value = record.value.unwrap_or_default();
+                (!self.ahead.is_decided(record)).then(|| ReadUsage::of(value, headers, settings))
+            })
             .collect();
-        let coming: Vec<Coming<'_>> = read.iter().filter_map(ReadUsage::coming).collect();
+        let coming: Vec<Coming<'_>> = read.iter().flatten().filter_map(ReadUsage::coming).collect();
         self.books.warm(&coming);
         read
     }

@@ -1,5 +1,6 @@
 //! The books from outside: laws that hold whatever comes in, and a test for every reason to refuse.
 
+mod ahead;
 mod customers;
 mod duplicates;
 mod late;
