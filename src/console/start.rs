@@ -135,7 +135,7 @@ pub(super) async fn put_settings<S>(plant: &Plant<S>, notices: &KafkaNotices) {
         value: Some(plant.settings.to_record()),
         headers: Vec::new(),
     };
-    match notices.append(vec![record]).await {
+    match notices.append(Arc::from([record])).await {
         Ok(()) => info!("Wrote the settings to the catalog."),
         Err(error) => warn!(%error, "The settings could not be written to the catalog."),
     }

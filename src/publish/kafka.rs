@@ -33,7 +33,7 @@ pub struct KafkaNotices {
 }
 
 struct Job {
-    notices: Vec<Notice>,
+    notices: Arc<[Notice]>,
     reply: oneshot::Sender<Result<(), NoticeError>>,
 }
 
@@ -124,7 +124,7 @@ impl NoticeLog for KafkaNotices {
         published.collect()
     }
 
-    async fn append(&self, notices: Vec<Notice>) -> Result<(), NoticeError> {
+    async fn append(&self, notices: Arc<[Notice]>) -> Result<(), NoticeError> {
         if notices.is_empty() {
             return Ok(());
         }
@@ -147,7 +147,7 @@ struct Press {
 }
 
 struct Work {
-    notices: Vec<Notice>,
+    notices: Arc<[Notice]>,
     state: Vec<State>,
     /// Those before have been given to the producer.
     given: usize,
@@ -242,7 +242,7 @@ impl Press {
             let closed = self.closed.get(&(notice.topic.clone(), notice.partition))?;
             (since(closed.since) < closed.pause).then(|| refusal(notice, &closed.why))
         };
-        let refused = notices.iter().find_map(shut);
+        let refused = if self.closed.is_empty() { None } else { notices.iter().find_map(shut) };
         let state = vec![State::Waiting; notices.len()];
         self.works.insert(self.next_work, Work { notices, state, given: 0, refused, reply });
         self.next_work += 1;
@@ -273,6 +273,7 @@ impl Press {
             let (number, n) = unpack(opaque);
             let Some(work) = self.works.get_mut(&number) else { continue };
             match outcome {
+                Ok(()) if self.closed.is_empty() => work.state[n] = State::Durable,
                 Ok(()) => {
                     work.state[n] = State::Durable;
                     self.closed.remove(&(work.notices[n].topic.clone(), work.notices[n].partition));

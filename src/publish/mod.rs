@@ -27,6 +27,13 @@ pub struct Notice {
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
+impl Notice {
+    /// The value of its header of that name.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_slice())
+    }
+}
+
 /// The highest numbers that a shard's partition of a topic holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
@@ -51,7 +58,7 @@ pub trait NoticeLog: Send + Sync {
     /// knows; send the same again.
     ///
     /// While the brokers are away it waits. If the future is dropped, the notices may still go out.
-    fn append(&self, notices: Vec<Notice>) -> impl Future<Output = Result<(), NoticeError>> + Send;
+    fn append(&self, notices: Arc<[Notice]>) -> impl Future<Output = Result<(), NoticeError>> + Send;
 }
 
 /// What went wrong, named for what the caller does next.

@@ -3,10 +3,12 @@
 //! A notice gets its number in the commit that decided it, and stays in the ledger until the topics have it. After a
 //! crash the topics say what they hold, and the rest is sent.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::invoice::notice::{Notice, Topic};
 use crate::persist::ShardId;
@@ -71,56 +73,89 @@ pub fn next(number: &mut u64) -> (String, Vec<u8>) {
     (OUTBOX_HEADER.to_owned(), (*number - 1).to_string().into_bytes())
 }
 
-/// The notices of one commit, as they are kept.
-#[derive(Serialize, Deserialize)]
-struct Letter {
-    topic: String,
+/// A notice as it is kept, but for its value, which comes last.
+#[derive(Serialize)]
+struct Head<'a> {
+    topic: &'a str,
     partition: u32,
-    key: Option<Text>,
-    value: Option<Text>,
-    headers: Vec<(String, Text)>,
+    key: Option<Text<'a>>,
+    headers: Vec<(&'a str, Text<'a>)>,
 }
 
-/// Bytes as text where they are text.
+/// The same as it is read, with its value.
+#[derive(Deserialize)]
+struct Letter<'a> {
+    topic: String,
+    partition: u32,
+    #[serde(borrow)]
+    key: Option<Text<'a>>,
+    headers: Vec<(String, Text<'a>)>,
+    value: Option<Text<'a>>,
+}
+
+/// Bytes as what they are: JSON, some other text, or neither.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Text {
-    Text(String),
+enum Text<'a> {
+    #[serde(borrow)]
+    Json(&'a RawValue),
+    Text(Cow<'a, str>),
     Bytes(Vec<u8>),
 }
 
-impl Text {
-    fn of(bytes: &[u8]) -> Text {
+impl<'a> Text<'a> {
+    fn of(bytes: &'a [u8]) -> Text<'a> {
         match std::str::from_utf8(bytes) {
-            Ok(text) => Text::Text(text.to_owned()),
+            Ok(text) => Text::Text(text.into()),
             Err(_) => Text::Bytes(bytes.to_vec()),
         }
     }
 
     fn read(self) -> Vec<u8> {
         match self {
-            Text::Text(text) => text.into_bytes(),
+            Text::Json(json) => json.get().as_bytes().to_vec(),
+            Text::Text(text) => text.into_owned().into_bytes(),
             Text::Bytes(bytes) => bytes,
         }
     }
 }
 
+/// The notices of one commit, as they are kept.
 pub fn to_document(notices: &[publish::Notice]) -> Vec<u8> {
-    let letters: Vec<Letter> = notices
-        .iter()
-        .map(|notice| Letter {
-            topic: notice.topic.to_string(),
+    const HEAD_BYTES: usize = 250;
+    let bytes = notices.iter().map(|notice| HEAD_BYTES + notice.value.as_ref().map_or(0, Vec::len)).sum();
+    let mut document = Vec::with_capacity(bytes);
+    for notice in notices {
+        document.push(if document.is_empty() { b'[' } else { b',' });
+        let head = Head {
+            topic: &notice.topic,
             partition: notice.partition,
             key: notice.key.as_deref().map(Text::of),
-            value: notice.value.as_deref().map(Text::of),
-            headers: notice.headers.iter().map(|(name, value)| (name.clone(), Text::of(value))).collect(),
-        })
-        .collect();
-    serde_json::to_vec(&letters).expect("notices are plain data")
+            headers: notice.headers.iter().map(|(name, value)| (name.as_str(), Text::of(value))).collect(),
+        };
+        serde_json::to_writer(&mut document, &head).expect("a notice is plain data");
+        document.pop();
+        document.extend_from_slice(b",\"value\":");
+        write_value(notice, &mut document);
+        document.push(b'}');
+    }
+    document.push(b']');
+    document
+}
+
+fn write_value(notice: &publish::Notice, document: &mut Vec<u8>) {
+    // A webhook is JSON that was written here: it goes in as it is.
+    if let Some(value) = notice.value.as_ref().filter(|_| notice.header(SEQ_HEADER).is_some()) {
+        document.extend_from_slice(b"{\"json\":");
+        document.extend_from_slice(value);
+        return document.push(b'}');
+    }
+    let text = notice.value.as_deref().map(Text::of);
+    serde_json::to_writer(document, &text).expect("a notice is plain data");
 }
 
 pub fn from_document(bytes: &[u8]) -> Result<Vec<publish::Notice>, serde_json::Error> {
-    let letters: Vec<Letter> = serde_json::from_slice(bytes)?;
+    let letters: Vec<Letter<'_>> = serde_json::from_slice(bytes)?;
     Ok(letters
         .into_iter()
         .map(|letter| publish::Notice {
@@ -135,10 +170,7 @@ pub fn from_document(bytes: &[u8]) -> Result<Vec<publish::Notice>, serde_json::E
 
 /// Whether a topic already holds the notice.
 pub fn is_out(notice: &publish::Notice, published: &[Published]) -> bool {
-    let number = |wanted: &str| {
-        let (_, value) = notice.headers.iter().find(|(name, _)| name == wanted)?;
-        std::str::from_utf8(value).ok()?.parse::<u64>().ok()
-    };
+    let number = |wanted: &str| std::str::from_utf8(notice.header(wanted)?).ok()?.parse::<u64>().ok();
     let Some(held) = published.iter().find(|held| held.topic == notice.topic) else { return false };
     match (number(SEQ_HEADER), number(OUTBOX_HEADER)) {
         (Some(seq), _) => held.seq.is_some_and(|last| seq <= last),
@@ -158,6 +190,26 @@ mod tests {
 
     fn number_of(notice: &publish::Notice) -> &[u8] {
         &notice.headers.iter().find(|(name, _)| name == OUTBOX_HEADER).expect("it is numbered").1
+    }
+
+    #[test]
+    fn a_notice_is_read_as_it_was_kept() {
+        let notice = |header: &str, value: Option<&[u8]>| publish::Notice {
+            topic: Arc::from("webhooks"),
+            partition: 3,
+            key: Some(vec![0xff, 0]),
+            value: value.map(<[u8]>::to_vec),
+            headers: vec![(header.to_owned(), b"7".to_vec()), ("other".to_owned(), vec![0xff])],
+        };
+        let notices = [
+            notice(SEQ_HEADER, Some(br#"{"a":[1.50,"\u00e9 \"x\" {}"]}"#)),
+            notice(OUTBOX_HEADER, Some(b"{\"a\":  1 }\n")),
+            notice(OUTBOX_HEADER, Some(b"no JSON \"")),
+            notice(OUTBOX_HEADER, Some(&[0xff])),
+            notice(OUTBOX_HEADER, Some(b"")),
+            notice(OUTBOX_HEADER, None),
+        ];
+        assert_eq!(from_document(&to_document(&notices)).unwrap(), notices);
     }
 
     #[test]

@@ -16,13 +16,24 @@ pub(super) enum Sent {
     Refused(String),
 }
 
-/// Sends the notices of each commit in turn; what nobody answers for is sent again.
+/// As soon as so many notices are together, those of further commits wait until they are out.
+const NOTICES_MAX: usize = 20_000;
+
+/// Sends the notices of each commit in turn, those together that have come meanwhile; what nobody answers for is sent
+/// again.
 pub(super) async fn send_letters<N: NoticeLog>(
     log: Arc<N>,
     mut queue: mpsc::UnboundedReceiver<(u64, Vec<publish::Notice>)>,
     report: watch::Sender<Sent>,
 ) {
-    while let Some((number, notices)) = queue.recv().await {
+    while let Some((mut number, mut notices)) = queue.recv().await {
+        while notices.len() < NOTICES_MAX
+            && let Ok((next, more)) = queue.try_recv()
+        {
+            number = next;
+            notices.extend(more);
+        }
+        let notices: Arc<[publish::Notice]> = notices.into();
         let mut pause = Duration::from_millis(50);
         loop {
             match log.append(notices.clone()).await {

@@ -81,7 +81,7 @@ impl NoticeLog for Producer {
         Ok(published)
     }
 
-    async fn append(&self, notices: Vec<Notice>) -> Result<(), NoticeError> {
+    async fn append(&self, notices: Arc<[Notice]>) -> Result<(), NoticeError> {
         self.life.pass().await;
         while self.broker.is_away() {
             tokio::time::sleep(Duration::from_millis(200)).await;

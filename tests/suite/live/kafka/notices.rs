@@ -24,7 +24,7 @@ pub(super) fn notices(desk: &Desk) -> KafkaNotices {
 }
 
 pub(super) async fn append(log: &KafkaNotices, notices: Vec<Notice>) {
-    in_time("notices to be durable", log.append(notices)).await.expect("the broker takes them");
+    in_time("notices to be durable", log.append(notices.into())).await.expect("the broker takes them");
 }
 
 async fn last(log: &KafkaNotices, shard: u32) -> Vec<(Option<u64>, Option<u64>)> {
@@ -53,7 +53,7 @@ async fn notices_are_in_order_and_gapless_across_a_restart() {
     append(&log, webhooks(&desk, 1, 0..1000)).await;
     // Nobody waits for these; they may be out or not.
     let lost = webhooks(&desk, 1, 1000..1500);
-    let _ = tokio::time::timeout(Duration::from_millis(3), log.append(lost)).await;
+    let _ = tokio::time::timeout(Duration::from_millis(3), log.append(lost.into())).await;
     drop(log);
     let log = notices(&desk);
     let next = last(&log, 1).await[0].0.expect("something is out") + 1;
@@ -143,9 +143,9 @@ async fn a_notice_that_is_refused_stops_what_is_behind_it_and_nobody_else() {
             }
         })
     };
-    let refused = in_time("an answer", log.append(poisoned.clone())).await;
+    let refused = in_time("an answer", log.append(poisoned.clone().into())).await;
     assert!(matches!(refused, Err(NoticeError::Refused { partition: 0, .. })), "{refused:?}");
-    let again = in_time("an answer", log.append(poisoned[50..51].to_vec())).await;
+    let again = in_time("an answer", log.append(poisoned[50..51].into())).await;
     assert!(matches!(again, Err(NoticeError::Refused { partition: 0, .. })), "{again:?}");
     in_time("the others' notices", sound).await.expect("they are durable");
     let mut others = published_in(&desk, &topic, 1).await;
@@ -162,7 +162,7 @@ async fn a_topic_that_is_not_there_refuses() {
     let desk = desk(1).await;
     let log = notices(&desk);
     let nowhere = format!("{}nowhere", desk.settings.prefix);
-    let refused = in_time("an answer", log.append(vec![notice(&nowhere, 0, SEQ_HEADER, 0)])).await;
+    let refused = in_time("an answer", log.append([notice(&nowhere, 0, SEQ_HEADER, 0)].into())).await;
     assert!(matches!(&refused, Err(NoticeError::Refused { topic, .. }) if *topic == nowhere), "{refused:?}");
     append(&log, webhooks(&desk, 0, 0..1)).await;
     let log = KafkaNotices::start(&desk.settings, &[nowhere]).expect("settings are sound");

@@ -47,7 +47,7 @@ async fn reading_and_sending_go_on_where_they_were_when_the_broker_comes_back() 
     assert_eq!((batch.records_count(), batch.read_to[LogName::Usage]), (0, Offset(1000)));
     let sending = {
         let (out, more) = (out.clone(), webhooks(&desk, 0, 100..20_000));
-        tokio::spawn(async move { out.append(more).await })
+        tokio::spawn(async move { out.append(more.into()).await })
     };
     let later = feed.next(Limits { wait_max: Duration::from_secs(3), ..LIMITS }).await;
     let is_over = match later {
