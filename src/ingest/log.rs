@@ -11,7 +11,7 @@ use siphasher::sip::SipHasher13;
 use std::fmt;
 use std::hash::Hasher;
 use std::ops::{Index, IndexMut};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 /// A log that a shard reads. The order is the one that settles ties of append time.
@@ -324,6 +324,55 @@ pub struct Arena {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
     producer_time: bool,
+    /// Where its memory goes when it has been read.
+    returns_to: Weak<Spares>,
+}
+
+/// The memory of arenas that were read, to be filled again: to get fresh memory costs more than to fill it.
+#[derive(Debug)]
+pub struct Spares {
+    kept: Mutex<Vec<(Vec<u8>, Vec<Entry>)>>,
+    count_max: usize,
+    bytes_max: usize,
+}
+
+impl Spares {
+    /// Keeps so many, but none that has room for more than so many bytes.
+    pub fn new(count_max: usize, bytes_max: usize) -> Arc<Spares> {
+        Arc::new(Spares { kept: Mutex::default(), count_max, bytes_max })
+    }
+
+    /// An empty arena that has been full before, if there is one.
+    pub fn take(self: &Arc<Spares>) -> Arena {
+        let (bytes, entries) = self.kept().pop().unwrap_or_default();
+        Arena { bytes, entries, producer_time: false, returns_to: Arc::downgrade(self) }
+    }
+
+    /// Gives one of them up.
+    pub fn shed(&self) {
+        let _ = self.kept().pop();
+    }
+
+    fn put(&self, mut bytes: Vec<u8>, mut entries: Vec<Entry>) {
+        let mut kept = self.kept();
+        if kept.len() < self.count_max && bytes.capacity() <= self.bytes_max {
+            bytes.clear();
+            entries.clear();
+            kept.push((bytes, entries));
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<(Vec<u8>, Vec<Entry>)>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        if let Some(spares) = self.returns_to.upgrade() {
+            spares.put(std::mem::take(&mut self.bytes), std::mem::take(&mut self.entries));
+        }
+    }
 }
 
 /// Where a record lies in its arena: 32 bytes, so that two fit in a cache line.

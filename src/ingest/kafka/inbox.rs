@@ -50,6 +50,11 @@ impl Inbox {
         pause
     }
 
+    /// Whether nothing waits to be taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held().arrived.is_empty()
+    }
+
     /// Takes everything out. It goes on counting until it is given back.
     pub(crate) fn take(&self) -> Result<VecDeque<Run>, LogError> {
         let mut held = self.held();

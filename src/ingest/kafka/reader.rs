@@ -9,7 +9,7 @@ use super::probe::{Bounds, Place, Probe, Stretch};
 use super::settings::{Arrival, KafkaSettings};
 use super::timer::{Duration, now, since};
 use super::{Clock, arrival_stamp, record};
-use crate::ingest::log::{Arena, LogError, LogName, PerLog, Positions};
+use crate::ingest::log::{Arena, LogError, LogName, PerLog, Positions, Spares};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message};
@@ -41,6 +41,7 @@ pub(crate) struct Reader {
     open_count: usize,
     /// Arenas that something is in.
     dirty: Vec<(u32, LogName)>,
+    spares: Arc<Spares>,
     newest_ms: i64,
     latest: Probe,
     stable: Probe,
@@ -65,8 +66,14 @@ struct Stream {
 /// An arena is handed on at this size.
 const ARENA_BYTES: usize = 256 << 10;
 
+/// How many read arenas are kept to be filled again.
+const SPARES_MAX: usize = 512;
+
 /// How long a record may lie in an arena that isn't full while more is coming.
 const LINGER: Duration = Duration::from_millis(1);
+
+/// The same where the shard has something to take already.
+const LINGER_BEHIND: Duration = Duration::from_millis(5);
 
 /// How many messages are taken between looks at the clock and at the orders.
 const BURST: usize = 512;
@@ -92,6 +99,7 @@ impl Reader {
             slots: Vec::new(),
             open_count: 0,
             dirty: Vec::new(),
+            spares: Spares::new(SPARES_MAX, 2 * ARENA_BYTES),
             newest_ms: i64::MIN,
             latest,
             stable,
@@ -105,15 +113,21 @@ impl Reader {
     }
 
     fn run(mut self, orders: &mpsc::Receiver<Order>) {
-        let mut flushed_at = now();
+        let (mut looked_at, mut flushed_at) = (now(), now());
         loop {
             if !self.obey(orders) {
                 return;
             }
             let idle = self.read_burst();
-            if idle || since(flushed_at) >= LINGER {
+            if idle {
+                self.spares.shed();
+            }
+            if idle || since(flushed_at) >= LINGER_BEHIND {
                 self.flush_all();
-                flushed_at = now();
+                (looked_at, flushed_at) = (now(), now());
+            } else if since(looked_at) >= LINGER {
+                self.flush_wanted();
+                looked_at = now();
             }
         }
     }
@@ -172,6 +186,10 @@ impl Reader {
         }
         stream.next = offset + 1;
         if stream.arena.is_empty() {
+            // Memory for many is for many: what is read ahead is counted by what it holds.
+            if stream.last_bytes >= ARENA_BYTES / 2 {
+                stream.arena = self.spares.take();
+            }
             stream.arena.reserve(stream.last_bytes, stream.last_records);
             self.dirty.push((shard, log));
         }
@@ -184,6 +202,17 @@ impl Reader {
         if stream.arena.bytes() >= ARENA_BYTES {
             self.flush(shard, log);
         }
+    }
+
+    /// Hands on what shards would otherwise wait for.
+    fn flush_wanted(&mut self) {
+        let (wanted, rest) = std::mem::take(&mut self.dirty).into_iter().partition(|(shard, _)| {
+            let slot = self.slots.get(*shard as usize).and_then(Option::as_ref);
+            slot.is_none_or(|slot| slot.inbox.is_empty())
+        });
+        self.dirty = rest;
+        let wanted: Vec<(u32, LogName)> = wanted;
+        wanted.into_iter().for_each(|(shard, log)| self.flush(shard, log));
     }
 
     fn flush_all(&mut self) {
