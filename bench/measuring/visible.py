@@ -7,6 +7,7 @@ import time
 from . import store, topics
 
 EVERY_S = 0.002
+FATES = re.compile(rb'"fates":\[(\d+(?:,\d+)*)\]')
 POSITIONS = re.compile(rb'"positions":\[((?:\d+|null)(?:,(?:\d+|null))*)\]')
 
 
@@ -17,6 +18,8 @@ class Visible:
         self.at, self.topic, self.partitions = at, f"{prefix}usage.events", partitions
         # Of each shard: when its position was first seen to be there, and the position.
         self.seen = {shard: [] for shard in range(partitions)}
+        # The same of how much of its usage was decided: while many drafts are due, the position stays where some of it waits.
+        self.decided = {shard: [] for shard in range(partitions)}
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self.look, daemon=True)
 
@@ -39,6 +42,7 @@ class Visible:
                 if record and record != before[shard]:
                     before[shard] = record
                     self.note(shard, now_ms, usage_position(record))
+                    self.decided[shard].append((now_ms, usage_decided(record)))
             time.sleep(EVERY_S)
 
     def note(self, shard, now_ms, position):
@@ -67,10 +71,10 @@ class Visible:
             found[shard] = max(after - before for before, after in zip(moments, moments[1:]))
         return found
 
-    def visible_at(self, when_ms):
-        """How many events were visible then."""
+    def decided_at(self, when_ms):
+        """How many events were decided then, as the books in Redis say."""
         total = 0
-        for seen in self.seen.values():
+        for seen in self.decided.values():
             place = bisect.bisect_right(seen, when_ms, key=lambda one: one[0])
             total += seen[place - 1][1] if place else 0
         return total
@@ -80,6 +84,11 @@ def usage_position(record):
     found = POSITIONS.search(record)
     position = found.group(1).split(b",")[store.USAGE] if found else b"null"
     return 0 if position == b"null" else int(position)
+
+
+def usage_decided(record):
+    found = FATES.search(record)
+    return sum(int(count) for count in found.group(1).split(b",")) if found else 0
 
 
 def percentiles(ages, shares=(0.5, 0.9, 0.99, 0.999, 1)):

@@ -67,7 +67,7 @@ def around(at, processor, drafts, due, rate):
     out_ms = topics.last_ms(at.logs, announced)
     # Nothing comes of it in its first second: that is what clocks may differ by.
     seconds = out_ms / 1000 - due
-    kept = (visible.visible_at(out_ms) - visible.visible_at(due * 1000)) / seconds / rate
+    kept = (visible.decided_at(out_ms) - visible.decided_at(due * 1000)) / seconds / rate
     meanwhile = [age for age in visible.ages() if due * 1000 <= age[1] <= out_ms]
     p50, _, p99, _, most = percentiles(meanwhile)
     count = topics.count(at.logs, announced)
