@@ -71,7 +71,7 @@ fn weigh_people(month: &Month) {
     };
     use_all(&mut books, month.middle, 1_768_000_000, 0);
     weigh(&mut books, "its running period");
-    while !books.pass_some_time(month.after, DUTIES) {
+    while !books.pass_some_time(month.after, DUTIES, |_| {}) {
         books.take_notices();
         drop(books.take_changes());
     }

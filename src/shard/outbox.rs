@@ -78,8 +78,8 @@ pub fn next(number: &mut u64) -> (String, Vec<u8>) {
 struct Head<'a> {
     topic: &'a str,
     partition: u32,
-    key: Option<Text<'a>>,
-    headers: Vec<(&'a str, Text<'a>)>,
+    key: Option<Content<'a>>,
+    headers: Vec<(&'a str, Content<'a>)>,
 }
 
 /// The same as it is read, with its value.
@@ -88,34 +88,34 @@ struct Letter<'a> {
     topic: String,
     partition: u32,
     #[serde(borrow)]
-    key: Option<Text<'a>>,
-    headers: Vec<(String, Text<'a>)>,
-    value: Option<Text<'a>>,
+    key: Option<Content<'a>>,
+    headers: Vec<(String, Content<'a>)>,
+    value: Option<Content<'a>>,
 }
 
 /// Bytes as what they are: JSON, some other text, or neither.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Text<'a> {
+enum Content<'a> {
     #[serde(borrow)]
     Json(&'a RawValue),
     Text(Cow<'a, str>),
     Bytes(Vec<u8>),
 }
 
-impl<'a> Text<'a> {
-    fn of(bytes: &'a [u8]) -> Text<'a> {
+impl<'a> Content<'a> {
+    fn of(bytes: &'a [u8]) -> Content<'a> {
         match std::str::from_utf8(bytes) {
-            Ok(text) => Text::Text(text.into()),
-            Err(_) => Text::Bytes(bytes.to_vec()),
+            Ok(text) => Content::Text(text.into()),
+            Err(_) => Content::Bytes(bytes.to_vec()),
         }
     }
 
     fn read(self) -> Vec<u8> {
         match self {
-            Text::Json(json) => json.get().as_bytes().to_vec(),
-            Text::Text(text) => text.into_owned().into_bytes(),
-            Text::Bytes(bytes) => bytes,
+            Content::Json(json) => json.get().as_bytes().to_vec(),
+            Content::Text(text) => text.into_owned().into_bytes(),
+            Content::Bytes(bytes) => bytes,
         }
     }
 }
@@ -130,8 +130,8 @@ pub fn to_document(notices: &[publish::Notice]) -> Vec<u8> {
         let head = Head {
             topic: &notice.topic,
             partition: notice.partition,
-            key: notice.key.as_deref().map(Text::of),
-            headers: notice.headers.iter().map(|(name, value)| (name.as_str(), Text::of(value))).collect(),
+            key: notice.key.as_deref().map(Content::of),
+            headers: notice.headers.iter().map(|(name, value)| (name.as_str(), Content::of(value))).collect(),
         };
         serde_json::to_writer(&mut document, &head).expect("a notice is plain data");
         document.pop();
@@ -150,7 +150,7 @@ fn write_value(notice: &publish::Notice, document: &mut Vec<u8>) {
         document.extend_from_slice(value);
         return document.push(b'}');
     }
-    let text = notice.value.as_deref().map(Text::of);
+    let text = notice.value.as_deref().map(Content::of);
     serde_json::to_writer(document, &text).expect("a notice is plain data");
 }
 
@@ -161,8 +161,8 @@ pub fn from_document(bytes: &[u8]) -> Result<Vec<publish::Notice>, serde_json::E
         .map(|letter| publish::Notice {
             topic: Arc::from(letter.topic),
             partition: letter.partition,
-            key: letter.key.map(Text::read),
-            value: letter.value.map(Text::read),
+            key: letter.key.map(Content::read),
+            value: letter.value.map(Content::read),
             headers: letter.headers.into_iter().map(|(name, value)| (name, value.read())).collect(),
         })
         .collect())
