@@ -10,7 +10,7 @@ mod month;
 mod watch;
 
 use graceline::ingest::dialect::{Format, read_usage};
-use graceline::invoice::books::{Books, Input, Place, UsageRecord};
+use graceline::invoice::books::{Books, Input, Passed, Place, UsageRecord};
 use graceline::invoice::instant::Instant;
 use graceline::invoice::usage::UsageEvent;
 use graceline::invoice::warm::{Coming, TOGETHER};
@@ -71,7 +71,7 @@ fn weigh_people(month: &Month) {
     };
     use_all(&mut books, month.middle, 1_768_000_000, 0);
     weigh(&mut books, "its running period");
-    while !books.pass_some_time(month.after, DUTIES, |_| {}) {
+    while books.pass_some_time(month.after, DUTIES, |_| {}) != Passed::All {
         books.take_notices();
         drop(books.take_changes());
     }

@@ -5,6 +5,8 @@ import json
 
 FATES = ("billed", "late", "duplicate", "parked", "rejected", "cancelled")
 AT_ONCE = 1000
+# As docs/REDIS.md says.
+SUBSCRIPTIONS_TOGETHER = 8
 
 
 def fault(at, *all_sent, partitions=4, units=True):
@@ -29,7 +31,8 @@ def fault(at, *all_sent, partitions=4, units=True):
 def units_of(at, shard, subscriptions):
     """The units of a shard: those of open periods, and those that came late and that an open period carries."""
     usage = sum(map(in_periods, documents(at, shard, "usage", subscriptions)))
-    return usage + sum(map(carried, documents(at, shard, "subscription", subscriptions)))
+    together = -(-subscriptions // SUBSCRIPTIONS_TOGETHER)
+    return usage + sum(map(carried, documents(at, shard, "subscriptions", together)))
 
 
 def documents(at, shard, kind, count):
@@ -39,12 +42,13 @@ def documents(at, shard, kind, count):
 
 
 def in_periods(text):
-    buckets = (bucket for _, all_of_them in json.loads(text) for bucket in all_of_them)
-    return sum(decimal.Decimal(bucket[4]["sum"]) for bucket in buckets if isinstance(bucket[4], dict) and "sum" in bucket[4])
+    totals = (bucket[3] for period in json.loads(text) for bucket in period[1])
+    return sum(decimal.Decimal(total) for total in totals if isinstance(total, str))
 
 
 def carried(text):
     if b'"carries"' not in text:
         return 0
-    carries = (carry for window in json.loads(text)["windows"] for carry in window.get("carries", []))
+    periods = (period for subscription in json.loads(text) for period in subscription[5])
+    carries = (carry for period in periods if len(period) > 2 for carry in period[2].get("carries", []))
     return sum(decimal.Decimal(units) for carry in carries for _, units in carry["metrics"].values())

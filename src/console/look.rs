@@ -2,9 +2,13 @@
 
 use crate::catalog::settings::Settings;
 use crate::invoice::books::Books;
-use crate::invoice::excerpt::{Label, Picked, coming_invoices};
+use crate::invoice::document::InvoiceId;
+use crate::invoice::excerpt::{
+    Picked, SUBSCRIPTIONS_TOGETHER, customers_in, open_invoices_in, owner_of, register_in, subscriptions_in,
+};
+use crate::invoice::filing::invoice_key;
 use crate::invoice::instant::Instant;
-use crate::invoice::keep::Opened;
+use crate::invoice::keep::{Contents, Opened};
 use crate::persist::reading::Reader;
 use crate::persist::redis::RedisStore;
 use crate::persist::{CommitNo, LedgerError, ShardId};
@@ -120,35 +124,86 @@ struct Search {
 impl Search {
     async fn find(&mut self, settings: &Settings, wanted: Wanted<'_>) -> Result<Option<Found>, String> {
         let Some((_, view)) = view(&mut self.reader, self.shard).await? else { return Ok(None) };
-        let (customers, subscriptions, bills) = view.contents.people();
-        let (kind, count, name) = match wanted {
-            Wanted::Customer(name) => ("customer", customers, name),
-            Wanted::Subscription(name) => ("subscription", subscriptions, name),
-            Wanted::Invoice(name) => ("bill", bills, name),
+        let contents = &view.contents;
+        let owner = match wanted {
+            Wanted::Customer(name) => self.customer(contents, name).await?,
+            Wanted::Subscription(name) => self.owner_of_subscription(contents, name).await?,
+            Wanted::Invoice(name) => match InvoiceId::parse(name) {
+                Some(id) => self.owner_of_invoice(contents, id).await?,
+                None => self.owner_of_number(contents, name).await?,
+            },
         };
-        // A name may have belonged to a subscription that never began; the last one is meant.
-        let mut found = None;
-        self.scan(kind, 0..count, |number, key, bytes| {
-            let label = Label::read(key, bytes)?;
-            if label.names.iter().any(|known| known == name) {
-                found = Some(if kind == "customer" { number } else { label.customer });
-            }
-            Ok(())
-        })
-        .await?;
-        if found.is_none() && kind == "bill" && name.starts_with("in_") {
-            self.scan("subscription", 0..subscriptions, |_, key, bytes| {
-                if coming_invoices(key, bytes)?.iter().any(|id| id == name) {
-                    found = Some(Label::read(key, bytes)?.customer);
-                }
-                Ok(())
-            })
-            .await?;
-        }
-        match found {
+        match owner {
             None => Ok(None),
             Some(customer) => self.excerpt(settings, customer).await.map(Some),
         }
+    }
+
+    async fn customer(&mut self, contents: &Contents, name: &str) -> Result<Option<u32>, String> {
+        let mut found = None;
+        self.scan("customers", 0..contents.customer_documents(), |place, key, bytes| {
+            let labels = customers_in(place, key, bytes)?;
+            found = labels.iter().find(|label| label.name == name).map(|label| label.customer).or(found);
+            Ok(())
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// A name may have belonged to a subscription that never began; the last one is meant.
+    async fn owner_of_subscription(
+        &mut self,
+        contents: &Contents,
+        name: &str,
+    ) -> Result<Option<u32>, String> {
+        let mut found = None;
+        self.scan("subscriptions", 0..contents.subscription_documents(), |_, key, bytes| {
+            let labels = subscriptions_in(key, bytes)?;
+            found = labels.iter().rfind(|label| label.name == name).map(|label| label.customer).or(found);
+            Ok(())
+        })
+        .await?;
+        Ok(found)
+    }
+
+    async fn owner_of_invoice(&mut self, contents: &Contents, id: InvoiceId) -> Result<Option<u32>, String> {
+        let key = invoice_key(id);
+        let documents = self.reader.documents(std::slice::from_ref(&key)).await.map_err(unread)?;
+        if let [Some(bytes)] = documents.as_slice() {
+            return owner_of(&key, bytes)
+                .map(|(customer, _)| Some(customer))
+                .map_err(|unreadable| unreadable.0);
+        }
+        let mut found = None;
+        self.scan("subscriptions", 0..contents.subscription_documents(), |_, key, bytes| {
+            let open = open_invoices_in(key, bytes)?;
+            found = open.iter().find(|(_, open)| *open == id).map(|(customer, _)| *customer).or(found);
+            Ok(())
+        })
+        .await?;
+        Ok(found)
+    }
+
+    async fn owner_of_number(&mut self, contents: &Contents, number: &str) -> Result<Option<u32>, String> {
+        let mut candidates = Vec::new();
+        self.scan("sealed", 0..contents.register_documents(), |_, key, bytes| {
+            let entries = register_in(key, bytes)?.into_iter().filter(|entry| entry.may_bear(number));
+            candidates.extend(entries.filter_map(|entry| entry.id()));
+            Ok(())
+        })
+        .await?;
+        for ids in candidates.chunks(CHUNK as usize) {
+            let keys: Vec<String> = ids.iter().map(|id| invoice_key(*id)).collect();
+            let documents = self.reader.documents(&keys).await.map_err(unread)?;
+            for (key, bytes) in keys.iter().zip(documents) {
+                let Some(bytes) = bytes else { continue };
+                let (customer, found) = owner_of(key, &bytes).map_err(|unreadable| unreadable.0)?;
+                if found.as_deref() == Some(number) {
+                    return Ok(Some(customer));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Everything that is a customer's. What is added while we look is picked as well.
@@ -163,28 +218,39 @@ impl Search {
             let Some((commit, view)) = read_view(self.shard, record.commit, record.record.as_deref())? else {
                 break;
             };
-            let (_, subscriptions, bills) = view.contents.people();
-            if catalog.is_some() && known == (subscriptions, bills) && keys == picked.keys(&view.contents) {
+            let contents = view.contents;
+            let count = (contents.people().1, contents.sealed());
+            if catalog.is_some() && known == count && keys == picked.keys(&contents) {
                 let documents = keys.into_iter().zip(seen.documents);
-                let books = Books::excerpt(settings.clone(), &view.contents, &picked, documents)
+                let books = Books::excerpt(settings.clone(), &contents, &picked, documents)
                     .map_err(|unreadable| format!("shard {}: {}", self.shard, unreadable.0))?;
-                let now = view.contents.now().unwrap_or(Instant::MIN);
+                let now = contents.now().unwrap_or(Instant::MIN);
                 return Ok(Found { shard: self.shard, commit, now, books });
             }
-            let is_his = |key: &str, bytes: &[u8]| Ok(Label::read(key, bytes)?.customer == customer);
-            self.scan("subscription", known.0..subscriptions, |number, key, bytes| {
-                picked.subscriptions.extend(is_his(key, bytes)?.then_some(number));
-                Ok(())
-            })
-            .await?;
-            self.scan("bill", known.1..bills, |number, key, bytes| {
-                picked.bills.extend(is_his(key, bytes)?.then_some(number));
-                Ok(())
-            })
-            .await?;
-            (known, catalog) = ((subscriptions, bills), Some(view.contents));
+            self.pick(&mut picked, &contents).await?;
+            (known, catalog) = (count, Some(contents));
         }
         Err(format!("shard {} changes too fast to be looked at: try again", self.shard))
+    }
+
+    async fn pick(&mut self, picked: &mut Picked, contents: &Contents) -> Result<(), String> {
+        let customer = picked.customer;
+        picked.subscriptions.clear();
+        picked.invoices.clear();
+        self.scan("subscriptions", 0..contents.subscription_documents(), |place, key, bytes| {
+            let labels = subscriptions_in(key, bytes)?;
+            let numbers = (place * SUBSCRIPTIONS_TOGETHER..).zip(labels);
+            let his = numbers.filter(|(_, label)| label.customer == customer).map(|(number, _)| number);
+            picked.subscriptions.extend(his);
+            Ok(())
+        })
+        .await?;
+        self.scan("sealed", 0..contents.register_documents(), |_, key, bytes| {
+            let entries = register_in(key, bytes)?.into_iter().filter(|entry| entry.customer() == customer);
+            picked.invoices.extend(entries.filter_map(|entry| entry.id()));
+            Ok(())
+        })
+        .await
     }
 
     /// Reads a stretch of documents.

@@ -296,7 +296,7 @@ impl Books {
             }
             self.redate(number);
             if self.shown_digest(number) != digest {
-                self.draft_mut(number).expect("only drafts are told again").is_to_be_told = true;
+                self.told_mut(number).expect("only drafts are told again").is_to_be_told = true;
                 self.schedule(self.now, Due::Tell(number));
             }
         }

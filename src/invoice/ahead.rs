@@ -48,7 +48,7 @@ impl Books {
     pub fn touched_by(&self, record: &CommandRecord<'_>) -> Option<Vec<u32>> {
         let Some(json) = &record.command.json else { return Some(Vec::new()) };
         let invoice = json.get("invoice_id").and_then(Json::as_text).and_then(InvoiceId::parse);
-        if invoice.is_some_and(|id| !self.bill_of.contains_key(&id)) {
+        if invoice.is_some_and(|id| self.bills.find(id).is_none()) {
             return None;
         }
         let of_event = match &record.command.event {

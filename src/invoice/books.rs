@@ -9,14 +9,17 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
+use hashbrown::HashMap;
 
 use super::aggregate::Buckets;
+use super::bills::Bills;
 use super::document::{Document, Figures, InvoiceId, Reason};
+use super::filing::Filed;
 use super::ids::Ids;
 use super::instant::Instant;
 use super::keep::Keeping;
+pub use super::lifecycle::Passed;
 use super::lifecycle::Turn;
-use super::marked::Marked;
 use super::notice::{Event, Notice};
 use super::period::{Anchor, End, Period, Share};
 use super::quantity::Quantity;
@@ -106,8 +109,9 @@ pub struct Books {
     pub(super) frames: Shared<Frame>,
     pub(super) customers: Roster<Customer>,
     pub(super) subscriptions: Roster<Subscription>,
-    pub(super) bills: Marked<Bill>,
-    pub(super) bill_of: BTreeMap<InvoiceId, u32>,
+    pub(super) bills: Bills,
+    /// What time still needs of sealed invoices, wherever they are.
+    pub(super) unpaid: HashMap<u32, Filed>,
     /// The bills that are drafts: what a change of the catalog may touch.
     pub(super) drafts: BTreeSet<u32>,
     pub(super) ids: Ids,
@@ -527,8 +531,8 @@ impl Books {
             frames: Shared::default(),
             customers: Roster::default(),
             subscriptions: Roster::default(),
-            bills: Marked::default(),
-            bill_of: BTreeMap::new(),
+            bills: Bills::default(),
+            unpaid: HashMap::new(),
             drafts: BTreeSet::new(),
             ids: Ids::default(),
             commands: BTreeMap::new(),

@@ -5,6 +5,7 @@ use super::books::{BillKind, Books, CommandRecord, Coupon, CouponValue, Edit, St
 use super::digest::{invoice_id, last_invoice_of, ordered_invoice_id};
 use super::document::{Fee, FeeType, InvoiceId, Payment, Status, WrittenFees};
 use super::exact::Exact;
+use super::filing::InvoiceKey;
 use super::instant::Instant;
 use super::notice::{Event, Notice, Topic};
 use super::quantity::Quantity;
@@ -96,7 +97,7 @@ impl Books {
         }
         let by_invoice = || {
             let id = InvoiceId::parse(json.get("invoice_id")?.as_text()?)?;
-            Some(self.bills[*self.bill_of.get(&id)?].customer)
+            Some(self.bills[self.bills.find(id)?].customer)
         };
         let by_subscription = || {
             let in_event = match &record.command.event {
@@ -156,7 +157,7 @@ impl Books {
 
     /// The invoice that a command names (R90). A period that still runs has none yet (R94).
     fn named_invoice(&self, order: &Order<'_>) -> Result<u32, Reason> {
-        let name = order.invoice_name()?;
+        let name = invoice_name(order.json)?;
         let customer = self.customers.find(&order.customer);
         let found = self.invoice_of(&name, &order.customer);
         if let Some(number) = found.filter(|number| Some(self.bills[*number].customer) == customer) {
@@ -170,14 +171,7 @@ impl Books {
     }
 
     fn invoice_of(&self, name: &InvoiceName<'_>, customer: &str) -> Option<u32> {
-        let id = match name {
-            InvoiceName::Id(text) => InvoiceId::parse(text)?,
-            InvoiceName::CreatedBy(command) => last_invoice_of(customer, command),
-            InvoiceName::Period { subscription, from, is_opening } => {
-                invoice_id(subscription, *from, *is_opening)
-            }
-        };
-        self.bill_of.get(&id).copied()
+        self.bills.find(name.id(customer)?)
     }
 
     fn is_accruing(&self, name: &InvoiceName<'_>, customer: u32) -> bool {
@@ -301,6 +295,7 @@ impl Books {
         sealed.document.voided_at = Some(now);
         let was_overdue = std::mem::take(&mut sealed.document.payment_overdue);
         let used = std::mem::take(&mut sealed.used);
+        self.unpaid.remove(&number);
         let customer = self.bills[number].customer;
         self.money_mut(customer).give_back(&used);
         self.announce_cleared(number, Event::Voided, was_overdue);
@@ -334,6 +329,9 @@ impl Books {
         let is_cleared = is_paid && !planted::is(Bug::OverdueNotCleared);
         let was_overdue = is_cleared && std::mem::take(&mut sealed.document.payment_overdue);
         let credits = if is_paid { sealed.credits.take() } else { None };
+        if is_paid {
+            self.unpaid.remove(&number);
+        }
         let customer = self.bills[number].customer;
         if let Some(credits) = credits {
             self.money_mut(customer).top_up(credits);
@@ -351,6 +349,7 @@ impl Books {
         }
         document.dispute_lost_at = Some(now);
         let was_overdue = std::mem::take(&mut document.payment_overdue);
+        self.unpaid.remove(&number);
         self.announce_cleared(number, Event::DisputeLost, was_overdue);
         Ok(())
     }
@@ -410,6 +409,7 @@ impl Books {
     ) {
         let id = ordered_invoice_id(&order.customer, order.id, self.now);
         let number = self.add_bill(id, customer, kind, Some(order.id));
+        self.bills.put_order(last_invoice_of(&order.customer, order.id), number);
         let figures = self.figures(&self.bills[number], fees, 0);
         self.seal(number, self.now, figures, Used::default(), credits);
         debug_assert!(matches!(self.bills[number].stage, Stage::Sealed(_)));
@@ -423,23 +423,54 @@ enum InvoiceName<'a> {
     CreatedBy(&'a str),
 }
 
-impl Order<'_> {
-    fn invoice_name(&self) -> Result<InvoiceName<'_>, Reason> {
-        let text = |name: &str| match self.json.get(name) {
-            None => Ok(None),
-            Some(value) => value.as_text().map(Some).ok_or(MALFORMED),
-        };
-        let is_opening = text("invoicing_reason")? == Some("subscription_starting");
-        if let Some(id) = text("invoice_id")? {
-            return Ok(InvoiceName::Id(id));
+impl InvoiceName<'_> {
+    /// What it is found under.
+    fn id(&self, customer: &str) -> Option<InvoiceId> {
+        match self {
+            InvoiceName::Id(text) => InvoiceId::parse(text),
+            InvoiceName::CreatedBy(command) => Some(last_invoice_of(customer, command)),
+            InvoiceName::Period { subscription, from, is_opening } => {
+                Some(invoice_id(subscription, *from, *is_opening))
+            }
         }
-        if let (Some(subscription), Some(from)) = (text("external_subscription_id")?, text("period_from")?) {
-            let from = Instant::parse_rfc3339(from).ok_or(MALFORMED)?;
-            return Ok(InvoiceName::Period { subscription, from, is_opening });
-        }
-        text("created_by")?.map(InvoiceName::CreatedBy).ok_or(MALFORMED)
     }
+}
 
+impl Books {
+    /// What the invoices are found under that a command names, whether it will be obeyed or not.
+    pub(super) fn named_by(&self, record: &CommandRecord<'_>) -> Vec<InvoiceKey> {
+        let Some(json) = record.command.json.as_ref() else { return Vec::new() };
+        let by_id = json.get("invoice_id").and_then(Json::as_text).and_then(InvoiceId::parse);
+        if let Some(id) = by_id {
+            return vec![InvoiceKey::Own(id)];
+        }
+        let (customer, _) = self.customer_of(json, record);
+        let Ok(name) = invoice_name(json) else { return Vec::new() };
+        let key = name.id(&customer).map(|id| match name {
+            InvoiceName::CreatedBy(_) => InvoiceKey::Order(id),
+            InvoiceName::Id(_) | InvoiceName::Period { .. } => InvoiceKey::Own(id),
+        });
+        key.into_iter().collect()
+    }
+}
+
+fn invoice_name(json: &Json) -> Result<InvoiceName<'_>, Reason> {
+    let text = |name: &str| match json.get(name) {
+        None => Ok(None),
+        Some(value) => value.as_text().map(Some).ok_or(MALFORMED),
+    };
+    let is_opening = text("invoicing_reason")? == Some("subscription_starting");
+    if let Some(id) = text("invoice_id")? {
+        return Ok(InvoiceName::Id(id));
+    }
+    if let (Some(subscription), Some(from)) = (text("external_subscription_id")?, text("period_from")?) {
+        let from = Instant::parse_rfc3339(from).ok_or(MALFORMED)?;
+        return Ok(InvoiceName::Period { subscription, from, is_opening });
+    }
+    text("created_by")?.map(InvoiceName::CreatedBy).ok_or(MALFORMED)
+}
+
+impl Order<'_> {
     fn fee_name(&self) -> Result<FeeName<'_>, Reason> {
         let members = |name: &str| match self.json.get(name) {
             None => Ok(None),

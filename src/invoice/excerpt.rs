@@ -10,37 +10,57 @@ use serde::Deserialize;
 
 use super::books::{Bill, BillKind, Books, Draft, Stage, Window};
 use super::digest::invoice_id;
-use super::document::{Document, Reason};
+use super::document::{Document, InvoiceId, Reason};
+use super::filing::{FiledText, invoice_key};
 use super::grace;
-use super::ids::{ENTRY_BYTES, HeldId, IdState, unpack};
+use super::id_chunks::read_chunk;
+use super::ids::{HeldId, IdState};
 use super::instant::Instant;
 use super::keep::{Contents, Opened, parse, unreadable};
-use super::kept::{CustomerText, SubscriptionText, UsageText};
-use super::kept_bills::BillText;
-use super::period::{End, Period};
+use super::kept_bills::InvoiceText;
+use super::kept_people::{CustomerText, ReadSubscription, SubscriptionText, TOGETHER};
+use super::period::End;
 use crate::catalog::settings::Settings;
 
-/// Which of a shard's customers, subscriptions and invoices are meant, by their numbers.
+/// Which of a shard's customers, subscriptions and sealed invoices are meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Picked {
     pub customer: u32,
     pub subscriptions: Vec<u32>,
-    pub bills: Vec<u32>,
+    pub invoices: Vec<InvoiceId>,
 }
 
-/// What a document says of whose it is.
+/// How many subscriptions share a document.
+pub const SUBSCRIPTIONS_TOGETHER: u32 = TOGETHER;
+
+/// One of those who share a document: the number of the customer, and the external id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
-    /// The customer's number.
     pub customer: u32,
-    /// What it is found by: an external id, or an invoice's id and number.
-    pub names: Vec<String>,
+    pub name: String,
 }
 
-#[derive(Deserialize)]
-struct Identified<'a> {
-    #[serde(borrow)]
-    external_id: Cow<'a, str>,
+/// Who is in a document of customers.
+pub fn customers_in(place: u32, key: &str, bytes: &[u8]) -> Opened<Vec<Label>> {
+    let texts: Vec<CustomerText> = parse(key, bytes)?;
+    let label =
+        |(customer, text): (u32, CustomerText)| Label { customer, name: text.external_id().to_owned() };
+    Ok((place * TOGETHER..).zip(texts).map(label).collect())
+}
+
+/// Which subscriptions are in a document of them, in the order of their numbers.
+pub fn subscriptions_in(key: &str, bytes: &[u8]) -> Opened<Vec<Label>> {
+    let texts: Vec<SubscriptionText> = parse(key, bytes)?;
+    let label =
+        |text: SubscriptionText| Label { customer: text.customer(), name: text.external_id().to_owned() };
+    Ok(texts.into_iter().map(label).collect())
+}
+
+/// Whose invoices that aren't sealed a document of subscriptions has, and their ids.
+pub fn open_invoices_in(key: &str, bytes: &[u8]) -> Opened<Vec<(u32, InvoiceId)>> {
+    let texts: Vec<SubscriptionText> = parse(key, bytes)?;
+    let all = texts.iter().flat_map(|text| text.open_invoices().into_iter().map(|id| (text.customer(), id)));
+    Ok(all.collect())
 }
 
 #[derive(Deserialize)]
@@ -50,57 +70,33 @@ struct Numbered<'a> {
 }
 
 #[derive(Deserialize)]
-struct Running {
-    period: [i64; 7],
-    bill: Option<u32>,
-}
-
-#[derive(Deserialize)]
-struct RunningText<'a> {
-    #[serde(borrow)]
-    record: Identified<'a>,
-    windows: Vec<Running>,
-}
-
-/// The ids that the invoices of a subscription's running periods will have.
-pub fn coming_invoices(key: &str, subscription: &[u8]) -> Opened<Vec<String>> {
-    let text: RunningText<'_> = parse(key, subscription)?;
-    let running = text.windows.iter().filter(|window| window.bill.is_none());
-    let from = running.map(|window| Period::from_parts(window.period).from);
-    Ok(from.map(|from| invoice_id(&text.record.external_id, from, false).to_string()).collect())
-}
-
-#[derive(Deserialize)]
-struct LabelText<'a> {
-    #[serde(default)]
+struct Owned<'a> {
     customer: u32,
     #[serde(borrow)]
-    record: Option<Identified<'a>>,
-    #[serde(borrow)]
-    id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    invoice: Option<Numbered<'a>>,
+    invoice: Numbered<'a>,
 }
 
-impl Label {
-    /// Reads as little as possible of a customer's, a subscription's or an invoice's document.
-    pub fn read(key: &str, bytes: &[u8]) -> Opened<Label> {
-        let text: LabelText<'_> = parse(key, bytes)?;
-        let number = text.invoice.and_then(|invoice| invoice.number);
-        let external_id = text.record.map(|record| record.external_id);
-        let names = [external_id, text.id, number].into_iter().flatten().map(Cow::into_owned).collect();
-        Ok(Label { customer: text.customer, names })
-    }
+/// Whose a sealed invoice is, and its number if that is there.
+pub fn owner_of(key: &str, bytes: &[u8]) -> Opened<(u32, Option<String>)> {
+    let Owned { customer, invoice } = parse(key, bytes)?;
+    Ok((customer, invoice.number.map(Cow::into_owned)))
+}
+
+/// The entries in a document of the register of sealed invoices.
+pub fn register_in(key: &str, bytes: &[u8]) -> Opened<Vec<FiledText>> {
+    parse(key, bytes)
 }
 
 impl Picked {
     /// The keys of all documents of the excerpt, in the order in which [`Books::excerpt`] takes them.
     pub fn keys(&self, contents: &Contents) -> Vec<String> {
         let mut keys = contents.catalog_keys();
-        keys.push(format!("customer:{}", self.customer));
-        keys.extend(self.subscriptions.iter().map(|number| format!("subscription:{number}")));
+        keys.push(format!("customers:{}", self.customer / TOGETHER));
+        let mut documents: Vec<u32> = self.subscriptions.iter().map(|number| number / TOGETHER).collect();
+        documents.dedup();
+        keys.extend(documents.iter().map(|document| format!("subscriptions:{document}")));
         keys.extend(self.subscriptions.iter().map(|number| format!("usage:{number}")));
-        keys.extend(self.bills.iter().map(|number| format!("bill:{number}")));
+        keys.extend(self.invoices.iter().map(|id| invoice_key(*id)));
         keys
     }
 }
@@ -113,51 +109,60 @@ impl Books {
         picked: &Picked,
         documents: impl Iterator<Item = (String, Option<Vec<u8>>)>,
     ) -> Opened<Books> {
-        let places = |numbers: &[u32]| -> BTreeMap<u32, u32> { numbers.iter().copied().zip(0..).collect() };
-        let (subscriptions, bills) = (places(&picked.subscriptions), places(&picked.bills));
+        let places: BTreeMap<u32, u32> = picked.subscriptions.iter().copied().zip(0..).collect();
         let mut books = Books::reopened(settings, contents)?;
         for (key, bytes) in documents {
             let Some(bytes) = bytes else { continue };
             let (kind, number) = key.split_once(':').unwrap_or((&key, "0"));
-            let number: u32 = number.parse().map_err(|_| unreadable(&key, "its key has no number"))?;
+            let number = || number.parse::<u32>().map_err(|_| unreadable(&key, "its key has no number"));
             match kind {
-                "customer" => {
-                    let customer = parse::<CustomerText>(&key, &bytes)?.read(&key, &mut books.terms)?;
+                "customers" => {
+                    let mut texts: Vec<CustomerText> = parse(&key, &bytes)?;
+                    let customer = texts.swap_remove((picked.customer % TOGETHER) as usize);
+                    let customer = customer.read(&key, &mut books.terms)?;
                     books.customers.add(customer);
                 }
-                "subscription" => {
-                    let text = parse::<SubscriptionText>(&key, &bytes)?;
-                    let mut subscription =
-                        text.read(&key, books.price_lists(), |code| books.plans.find(code))?;
-                    subscription.customer = 0;
-                    for window in &mut subscription.windows {
-                        window.bill = window.bill.and_then(|bill| bills.get(&bill).copied());
+                "subscriptions" => {
+                    let texts: Vec<SubscriptionText> = parse(&key, &bytes)?;
+                    for (number, text) in (number()? * TOGETHER..).zip(texts) {
+                        if let Some(place) = places.get(&number) {
+                            books.excerpt_subscription(&key, *place, text)?;
+                        }
                     }
-                    let place = books.subscriptions.add(subscription);
-                    books.customers.get_mut(0).subscriptions.push(place);
                 }
                 "usage" => {
-                    if let Some(place) = subscriptions.get(&number) {
-                        parse::<UsageText>(&key, &bytes)?.put_into(books.subscriptions.get_mut(*place));
+                    if let Some(place) = places.get(&number()?) {
+                        books.open_usage(*place, parse(&key, &bytes)?);
                     }
                 }
-                "bill" => {
-                    let mut bill = parse::<BillText<'_>>(&key, &bytes)?.read(&key)?;
+                "invoice" => {
+                    let (number, mut bill) = parse::<InvoiceText<'_>>(&key, &bytes)?.read(&key)?;
                     bill.customer = 0;
                     if let BillKind::Period { subscription, .. } | BillKind::Opening { subscription, .. } =
                         &mut bill.kind
                     {
-                        let place = subscriptions.get(subscription).copied();
+                        let place = places.get(subscription).copied();
                         *subscription = place
                             .ok_or_else(|| unreadable(&key, "its subscription is another customer's"))?;
                     }
-                    let place = books.bills.push(bill);
-                    books.index_bill(place);
+                    books.bills.put(number, bill);
                 }
                 _ => books.open_document(&key, &bytes)?,
             }
         }
         Ok(books)
+    }
+
+    fn excerpt_subscription(&mut self, key: &str, place: u32, text: SubscriptionText) -> Opened<()> {
+        let ReadSubscription { mut subscription, mut drafts } = text.read(place, key, self.price_lists())?;
+        subscription.customer = 0;
+        for (_, draft) in &mut drafts {
+            draft.customer = 0;
+        }
+        self.subscriptions.add(subscription);
+        self.customers.get_mut(0).subscriptions.push(place);
+        self.open_drafts(drafts);
+        Ok(())
     }
 }
 
@@ -199,7 +204,7 @@ impl Books {
     /// Every invoice of the excerpt, those of subscriptions first, by their periods.
     pub fn standings(&self) -> Vec<Standing> {
         let mut all: Vec<Standing> =
-            (0..self.bills.len() as u32).map(|number| self.standing(&self.bills[number])).collect();
+            self.bills.in_order().into_iter().map(|(_, bill)| self.standing(bill)).collect();
         for (number, subscription) in self.subscriptions.iter().enumerate() {
             let open = |window: &&Window| window.bill.is_none() && !window.is_sealed();
             for window in subscription.windows.iter().filter(open) {
@@ -270,7 +275,7 @@ impl Books {
                 units: bucket.units(metric, &window.period, window.to).to_string(),
             })
         });
-        let status = match (window.bill.map(|bill| &self.bills[bill].stage), sealing) {
+        let status = match (window.bill.and_then(|bill| Some(&self.bills.get(bill)?.stage)), sealing) {
             (Some(Stage::Sealed(sealed)), _) => sealed.document.status.name(),
             (Some(Stage::Draft(_)), _) => "draft",
             (None, Some(_)) => "sealed",
@@ -326,8 +331,7 @@ pub struct IdFate {
 
 /// The last that a chunk of ids says of one.
 pub fn find_id(chunk: &[u8], hash: u64) -> Option<IdFate> {
-    let entries = chunk.as_chunks::<ENTRY_BYTES>().0;
-    let (_, id) = entries.iter().rev().map(unpack).find(|(found, _)| *found == hash)?;
+    let (_, id) = read_chunk(chunk)?.into_iter().rev().find(|(found, _)| *found == hash)?;
     let HeldId { happened_at, state, late, .. } = id;
     let fate = match (state, late) {
         (IdState::Held, None) => "billed",

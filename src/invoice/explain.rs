@@ -19,7 +19,8 @@ impl Books {
     /// there.
     pub fn explain(&self, name: &str, fee: Option<&str>) -> Option<Vec<String>> {
         let is_meant = |bill: &&Bill| bill.id.to_string() == name || bill.number() == Some(name);
-        if let Some(bill) = self.bills.iter().find(is_meant) {
+        let bills = self.bills.in_order();
+        if let Some(bill) = bills.into_iter().map(|(_, bill)| bill).find(is_meant) {
             return Some(self.explain_bill(bill, false, fee));
         }
         for (number, subscription) in self.subscriptions.iter().enumerate() {

@@ -152,6 +152,13 @@ impl Ids {
         self.parts[(hash >> 56) as usize].put(hash, pack(hash, id), horizon);
     }
 
+    /// Makes room for so many at once, as long as there are none.
+    pub(super) fn reserve(&mut self, count: usize) {
+        for part in &mut self.parts {
+            part.slots = vec![[0; ENTRY_BYTES]; (count / PARTS * 25 / 16).max(16)];
+        }
+    }
+
     /// What lies where an id is, or would be.
     pub(super) fn near(&self, hash: u64) -> &[Entry] {
         const SEARCHED: usize = 3;

@@ -6,19 +6,22 @@
 
 mod opening;
 
+pub use opening::Opening;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::books::{Books, Fates, PriceList};
-use super::ids::{ENTRY_BYTES, Entry, HeldId, pack, unpack};
+use super::filing::{ENTRIES, Filing};
+use super::id_chunks::IdChunk;
+use super::ids::{Entry, HeldId, pack, unpack};
 use super::instant::Instant;
-use super::kept::{
-    CustomerText, PlanText, PricesText, ShelfText, SubscriptionText, UnbillableText, UsageText, WaitingText,
-};
-use super::kept_bills::BillText;
+use super::kept::{PlanText, PricesText, ShelfText, UnbillableText, WaitingText};
 use super::kept_held::HeldText;
+use super::kept_people::{CustomerText, SubscriptionText, TOGETHER};
+use super::kept_usage::UsageText;
 use crate::catalog::settings::Settings;
 use crate::planted::{self, Bug};
 
@@ -36,26 +39,24 @@ pub struct Keeping {
     next_prices: u32,
     new_prices: BTreeSet<u32>,
     new_ids: Vec<Entry>,
-    chunks: VecDeque<IdChunk>,
+    chunks: VecDeque<IdStretch>,
     next_chunk: u64,
-    open_chunk: Vec<u8>,
+    open_chunk: IdChunk,
     new_commands: Vec<(String, String, Instant)>,
     first_command: u64,
     next_command: u64,
     /// How many of the commands that are kept can be forgotten.
     free_commands: u64,
+    pub(super) filing: Filing,
     waiting_known: BTreeSet<u64>,
     had_unbillable: bool,
 }
 
 /// A stretch of ids that lies in one document, and when the last of them is over.
-struct IdChunk {
+struct IdStretch {
     number: u64,
     last_happened_at: Instant,
 }
-
-/// A document is full when it has so many bytes; until then it is written again with each commit.
-const CHUNK_BYTES_MAX: usize = 2048 * ENTRY_BYTES;
 
 /// What is to be written, and what isn't needed any more.
 #[derive(Default)]
@@ -77,6 +78,8 @@ pub struct Contents {
     customers: u32,
     subscriptions: u32,
     bills: u32,
+    /// The register of sealed invoices: the first document that time needs, and how many entries there are.
+    sealed: (u64, u64),
     waiting: Vec<u64>,
     parked: Vec<u64>,
     next_parked: u64,
@@ -107,6 +110,12 @@ impl Keeping {
 
     pub(super) fn mark_parked(&mut self, number: u64) {
         self.parked.extend(self.is_on.then_some(number));
+    }
+
+    pub(super) fn note_sealed(&mut self, number: u32) {
+        if self.is_on {
+            self.filing.note_sealed(number);
+        }
     }
 
     pub(super) fn note_id(&mut self, hash: u64, id: &HeldId) {
@@ -160,8 +169,8 @@ impl Books {
     pub fn take_changes(&mut self) -> Changes {
         let mut changes = Changes::default();
         self.keep_catalog(&mut changes);
-        self.keep_people(&mut changes);
         self.keep_bills(&mut changes);
+        self.keep_people(&mut changes);
         self.keep_waiting(&mut changes);
         self.keep_parked(&mut changes);
         self.keep_commands(&mut changes);
@@ -213,25 +222,29 @@ impl Books {
     }
 
     fn keep_people(&mut self, changes: &mut Changes) {
-        for number in self.customers.entries.take_changed() {
-            changes.put(format!("customer:{number}"), &CustomerText::of(self.customers.get(number)));
+        for document in documents_of(self.customers.entries.take_changed()) {
+            let numbers = together(document, self.customers.len());
+            let texts: Vec<CustomerText> =
+                numbers.map(|number| CustomerText::of(self.customers.get(number))).collect();
+            changes.put(format!("customers:{document}"), &texts);
         }
         self.customers.entries.take_used();
-        for number in self.subscriptions.entries.take_changed() {
-            let subscription = self.subscriptions.get(number);
-            let text = SubscriptionText::of(subscription, &self.record_of(subscription));
-            changes.put(format!("subscription:{number}"), &text);
+        for document in documents_of(self.subscriptions.entries.take_changed()) {
+            let numbers = together(document, self.subscriptions.len());
+            let texts: Vec<SubscriptionText> = numbers.map(|number| self.subscription_text(number)).collect();
+            changes.put(format!("subscriptions:{document}"), &texts);
         }
         for number in self.subscriptions.entries.take_used() {
-            changes.put(format!("usage:{number}"), &UsageText::of(self.subscriptions.get(number)));
+            let subscription = self.subscriptions.get(number);
+            changes.put(
+                format!("usage:{number}"),
+                &UsageText::of(subscription, self.opening_of(number), &self.bills),
+            );
         }
     }
 
-    fn keep_bills(&mut self, changes: &mut Changes) {
-        for number in self.bills.take_changed() {
-            changes.put(format!("bill:{number}"), &BillText::of(&self.bills[number]));
-        }
-        self.bills.take_used();
+    fn subscription_text(&self, number: u32) -> SubscriptionText {
+        SubscriptionText::of(self.subscriptions.get(number), self.opening_of(number), &self.bills)
     }
 
     fn keep_waiting(&mut self, changes: &mut Changes) {
@@ -283,24 +296,23 @@ impl Books {
         let entries = std::mem::take(&mut keeping.new_ids);
         let is_new = !entries.is_empty();
         for entry in entries {
-            if keeping.open_chunk.is_empty() {
+            if keeping.open_chunk.bytes.is_empty() {
                 keeping
                     .chunks
-                    .push_back(IdChunk { number: keeping.next_chunk, last_happened_at: Instant::MIN });
+                    .push_back(IdStretch { number: keeping.next_chunk, last_happened_at: Instant::MIN });
                 keeping.next_chunk += 1;
             }
             let chunk = keeping.chunks.back_mut().expect("an open chunk is the last one");
             chunk.last_happened_at = chunk.last_happened_at.max(unpack(&entry).1.happened_at);
-            keeping.open_chunk.extend_from_slice(&entry);
-            if keeping.open_chunk.len() >= CHUNK_BYTES_MAX {
-                changes
-                    .writes
-                    .push((format!("ids:{}", chunk.number), std::mem::take(&mut keeping.open_chunk)));
+            keeping.open_chunk.push(&entry);
+            if keeping.open_chunk.is_full() {
+                let full = std::mem::take(&mut keeping.open_chunk);
+                changes.writes.push((format!("ids:{}", chunk.number), full.bytes));
             }
         }
-        if is_new && !keeping.open_chunk.is_empty() {
+        if is_new && !keeping.open_chunk.bytes.is_empty() {
             let number = keeping.chunks.back().expect("an open chunk is the last one").number;
-            changes.writes.push((format!("ids:{number}"), keeping.open_chunk.clone()));
+            changes.writes.push((format!("ids:{number}"), keeping.open_chunk.bytes.clone()));
         }
         while keeping.chunks.len() > 1
             && keeping.chunks.front().is_some_and(|chunk| chunk.last_happened_at < horizon)
@@ -325,7 +337,8 @@ impl Books {
             prices: keeping.price_lists.keys().copied().collect(),
             customers: self.customers.len() as u32,
             subscriptions: self.subscriptions.len() as u32,
-            bills: self.bills.len() as u32,
+            bills: self.bills.given(),
+            sealed: keeping.filing.register(),
             waiting: self.waiting.numbers().collect(),
             parked: self.parked.keys().copied().collect(),
             next_parked: self.next_parked,
@@ -339,8 +352,21 @@ impl Books {
     }
 }
 
+/// The documents that hold those numbers, each once.
+fn documents_of(numbers: Vec<u32>) -> Vec<u32> {
+    let mut documents: Vec<u32> = numbers.into_iter().map(|number| number / TOGETHER).collect();
+    documents.dedup();
+    documents
+}
+
+/// The numbers that share a document.
+fn together(document: u32, count: usize) -> std::ops::Range<u32> {
+    let first = document * TOGETHER;
+    first..(first + TOGETHER).min(count as u32)
+}
+
 impl Changes {
-    fn put(&mut self, key: String, text: &impl Serialize) {
+    pub(super) fn put(&mut self, key: String, text: &impl Serialize) {
         self.writes.push((key, serde_json::to_vec(text).expect("a document is plain data")));
     }
 }
@@ -354,6 +380,24 @@ impl Contents {
     /// How many numbers of customers, subscriptions and invoices have been given.
     pub fn people(&self) -> (u32, u32, u32) {
         (self.customers, self.subscriptions, self.bills)
+    }
+
+    pub fn customer_documents(&self) -> u32 {
+        self.customers.div_ceil(TOGETHER)
+    }
+
+    pub fn subscription_documents(&self) -> u32 {
+        self.subscriptions.div_ceil(TOGETHER)
+    }
+
+    /// The documents of the register of sealed invoices.
+    pub fn register_documents(&self) -> u32 {
+        self.sealed.1.div_ceil(ENTRIES) as u32
+    }
+
+    /// How many invoices were ever sealed.
+    pub fn sealed(&self) -> u64 {
+        self.sealed.1
     }
 
     /// The settings record that is in force; `None` if the catalog has none.
@@ -397,10 +441,11 @@ impl Contents {
         let mut keys = self.catalog_keys();
         let mut all =
             |kind: &str, count: u32| keys.extend((0..count).map(|number| format!("{kind}:{number}")));
-        all("customer", self.customers);
-        all("subscription", self.subscriptions);
+        all("customers", self.customers.div_ceil(TOGETHER));
+        all("subscriptions", self.subscriptions.div_ceil(TOGETHER));
         all("usage", self.subscriptions);
-        all("bill", self.bills);
+        let (first, entries) = self.sealed;
+        keys.extend((first..entries.div_ceil(ENTRIES)).map(|number| format!("sealed:{number}")));
         keys.extend(self.waiting.iter().map(|number| format!("waiting:{number}")));
         keys.extend(self.parked.iter().map(|number| format!("parked:{number}")));
         keys.extend((self.commands.0..self.commands.1).map(|number| format!("command:{number}")));

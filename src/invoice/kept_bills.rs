@@ -11,7 +11,8 @@ use super::calendar::Date;
 use super::document::{Amounts, Document, Figures, InvoiceId, InvoiceType, Payment, Reason, Status};
 use super::instant::Instant;
 use super::keep::Unreadable;
-use super::kept::{group_text, raw, read_group};
+use super::kept::raw;
+use super::kept_usage::{group_text, read_group};
 use super::notice::{Event, Notice, Topic};
 use super::quantity::Quantity;
 use crate::catalog::currency::Currency;
@@ -19,18 +20,18 @@ use crate::catalog::duration::Duration;
 use crate::catalog::json::Json;
 use crate::catalog::settings::Dialect;
 
+/// A sealed invoice as its webhooks have it, and what else is to be known of it.
 #[derive(Serialize, Deserialize)]
-pub(super) struct BillText<'a> {
-    id: String,
+pub(super) struct InvoiceText<'a> {
+    /// Its number among all invoices of the shard.
+    place: u32,
     customer: u32,
     kind: KindText,
     version: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     created_by: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    draft: Option<DraftText>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    invoice: Option<Cow<'a, RawValue>>,
+    #[serde(borrow)]
+    invoice: Cow<'a, RawValue>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     used: Option<UsedText>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,14 +65,15 @@ enum KindText {
     Credit,
 }
 
+/// When a draft is finalized, and what somebody did to it.
 #[derive(Serialize, Deserialize)]
-struct DraftText {
-    finalizes_at: Instant,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    refresh_at: Option<Instant>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    is_to_be_told: bool,
-    announced: u64,
+pub(super) struct DraftText(
+    Instant,
+    #[serde(default, skip_serializing_if = "Option::is_none")] Option<EditsText>,
+);
+
+#[derive(Serialize, Deserialize)]
+struct EditsText {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     edits: Vec<EditText>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,10 +91,15 @@ struct UsedText {
     wallet: i128,
 }
 
-impl BillText<'_> {
-    pub(super) fn of(bill: &Bill) -> BillText<'static> {
-        let mut text = BillText {
-            id: bill.id.to_string(),
+impl InvoiceText<'_> {
+    pub(super) fn of(number: u32, bill: &Bill) -> InvoiceText<'static> {
+        let Stage::Sealed(sealed) = &bill.stage else { panic!("a draft is kept with its subscription") };
+        let mut invoice = Vec::with_capacity(1200);
+        sealed.document.write_to(Some(bill.version), &mut invoice);
+        let Used { coupons, credit_notes, wallet } = sealed.used.clone();
+        let is_used = !coupons.is_empty() || !credit_notes.is_empty() || wallet != 0;
+        InvoiceText {
+            place: number,
             customer: bill.customer,
             kind: match bill.kind {
                 BillKind::Period { subscription, ordinal, reason } => {
@@ -104,73 +111,53 @@ impl BillText<'_> {
             },
             version: bill.version,
             created_by: bill.created_by.as_deref().map(str::to_owned),
-            draft: None,
-            invoice: None,
-            used: None,
-            credits: None,
-            will_be_due_at: None,
-            awaits: None,
-        };
-        match &bill.stage {
-            Stage::Draft(draft) => text.draft = Some(DraftText::of(draft)),
-            Stage::Sealed(sealed) => {
-                let mut invoice = Vec::with_capacity(1200);
-                sealed.document.write_to(Some(bill.version), &mut invoice);
-                text.invoice = Some(Cow::Owned(raw(invoice)));
-                let Used { coupons, credit_notes, wallet } = sealed.used.clone();
-                let is_used = !coupons.is_empty() || !credit_notes.is_empty() || wallet != 0;
-                text.used = is_used.then_some(UsedText { coupons, credit_notes, wallet });
-                text.credits = sealed.credits;
-                text.will_be_due_at = sealed.will_be_due_at;
-                text.awaits = sealed.awaits.as_deref().map(AwaitsText::of);
-            }
+            invoice: Cow::Owned(raw(invoice)),
+            used: is_used.then_some(UsedText { coupons, credit_notes, wallet }),
+            credits: sealed.credits,
+            will_be_due_at: sealed.will_be_due_at,
+            awaits: sealed.awaits.as_deref().map(AwaitsText::of),
         }
-        text
     }
 
-    pub(super) fn read(self, key: &str) -> Result<Bill, Unreadable> {
+    /// The invoice and its number.
+    pub(super) fn read(self, key: &str) -> Result<(u32, Bill), Unreadable> {
         let missing = |what: &str| Unreadable(format!("document {key} has no readable {what}"));
-        let stage = match (self.draft, self.invoice) {
-            (Some(draft), None) => Stage::Draft(Box::new(draft.read())),
-            (None, Some(invoice)) => {
-                let json = Json::read(invoice.get().as_bytes()).ok_or_else(|| missing("invoice"))?;
-                let fees = fees_of(invoice.get()).ok_or_else(|| missing("fees"))?;
-                let document = read_document(&json, fees).ok_or_else(|| missing("invoice"))?;
-                let used = self.used.map(|used| Used {
-                    coupons: used.coupons,
-                    credit_notes: used.credit_notes,
-                    wallet: used.wallet,
-                });
-                let awaits = match self.awaits {
-                    None => None,
-                    Some(text) => Some(Box::new(text.read().ok_or_else(|| missing("news"))?)),
-                };
-                Stage::Sealed(Box::new(Sealed {
-                    document,
-                    will_be_due_at: self.will_be_due_at,
-                    awaits,
-                    used: used.unwrap_or_default(),
-                    credits: self.credits,
-                }))
-            }
-            _ => return Err(missing("stage")),
+        let json = Json::read(self.invoice.get().as_bytes()).ok_or_else(|| missing("invoice"))?;
+        let fees = fees_of(self.invoice.get()).ok_or_else(|| missing("fees"))?;
+        let document = read_document(&json, fees).ok_or_else(|| missing("invoice"))?;
+        let used = self.used.map(|used| Used {
+            coupons: used.coupons,
+            credit_notes: used.credit_notes,
+            wallet: used.wallet,
+        });
+        let awaits = match self.awaits {
+            None => None,
+            Some(text) => Some(Box::new(text.read().ok_or_else(|| missing("news"))?)),
         };
-        Ok(Bill {
-            id: InvoiceId::parse(&self.id).ok_or_else(|| missing("id"))?,
+        let kind = match self.kind {
+            KindText::Period(subscription, ordinal, reason) => {
+                let reason = if reason == 1 { Reason::Terminating } else { Reason::Periodic };
+                BillKind::Period { subscription, ordinal, reason }
+            }
+            KindText::Opening(subscription, ordinal) => BillKind::Opening { subscription, ordinal },
+            KindText::OneOff => BillKind::OneOff,
+            KindText::Credit => BillKind::Credit,
+        };
+        let bill = Bill {
+            id: document.id,
             customer: self.customer,
-            kind: match self.kind {
-                KindText::Period(subscription, ordinal, reason) => {
-                    let reason = if reason == 1 { Reason::Terminating } else { Reason::Periodic };
-                    BillKind::Period { subscription, ordinal, reason }
-                }
-                KindText::Opening(subscription, ordinal) => BillKind::Opening { subscription, ordinal },
-                KindText::OneOff => BillKind::OneOff,
-                KindText::Credit => BillKind::Credit,
-            },
+            kind,
             version: self.version,
             created_by: self.created_by.map(String::into_boxed_str),
-            stage,
-        })
+            stage: Stage::Sealed(Box::new(Sealed {
+                document,
+                will_be_due_at: self.will_be_due_at,
+                awaits,
+                used: used.unwrap_or_default(),
+                credits: self.credits,
+            })),
+        };
+        Ok((self.place, bill))
     }
 }
 
@@ -219,7 +206,7 @@ impl AwaitsText {
 }
 
 impl DraftText {
-    fn of(draft: &Draft) -> DraftText {
+    pub(super) fn of(draft: &Draft) -> DraftText {
         let edit = |(key, edit): (&LineKey, &Edit)| {
             let name = edit.display_name.clone();
             EditText(key.charge, key.filter, group_text(&key.group), edit.units, edit.amount_cents, name)
@@ -229,32 +216,31 @@ impl DraftText {
             let text = String::from_utf8(figures.fees.clone()).expect("fees are text");
             (text, [fees, coupons, taxes, credit_notes, prepaid_credit])
         });
-        DraftText {
-            finalizes_at: draft.finalizes_at,
-            refresh_at: draft.refresh_at,
-            is_to_be_told: draft.is_to_be_told,
-            announced: draft.announced,
-            edits: draft.edits.iter().map(edit).collect(),
-            frozen,
-        }
+        let is_edited = frozen.is_some() || !draft.edits.is_empty();
+        let edits = is_edited.then(|| EditsText { edits: draft.edits.iter().map(edit).collect(), frozen });
+        DraftText(draft.finalizes_at, edits)
     }
 
-    fn read(self) -> Draft {
+    /// The draft before it is known what was told of it.
+    pub(super) fn read(self, id: InvoiceId, customer: u32, kind: BillKind) -> Bill {
+        let DraftText(finalizes_at, edits) = self;
+        let EditsText { edits, frozen } = edits.unwrap_or(EditsText { edits: Vec::new(), frozen: None });
         let edit = |EditText(charge, filter, group, units, amount_cents, display_name): EditText| {
             (LineKey { charge, filter, group: read_group(group) }, Edit { units, amount_cents, display_name })
         };
-        let frozen = self.frozen.map(|(fees, [sum, coupons, taxes, credit_notes, prepaid_credit])| {
+        let frozen = frozen.map(|(fees, [sum, coupons, taxes, credit_notes, prepaid_credit])| {
             let amounts = Amounts { fees: sum, coupons, taxes, credit_notes, prepaid_credit };
             Box::new(Figures { fees: fees.into_bytes(), amounts })
         });
-        Draft {
-            finalizes_at: self.finalizes_at,
-            refresh_at: self.refresh_at,
-            is_to_be_told: self.is_to_be_told,
-            announced: self.announced,
-            edits: self.edits.into_iter().map(edit).collect(),
+        let draft = Draft {
+            finalizes_at,
+            refresh_at: None,
+            is_to_be_told: false,
+            announced: 0,
+            edits: edits.into_iter().map(edit).collect(),
             frozen,
-        }
+        };
+        Bill { id, customer, kind, version: 0, created_by: None, stage: Stage::Draft(Box::new(draft)) }
     }
 }
 

@@ -11,8 +11,9 @@ use super::books::{
     UnbillableKey, Used,
 };
 use super::calendar::Date;
-use super::digest::{digest_of, invoice_id, last_invoice_of, write_and_digest};
-use super::document::{Document, Figures, InvoiceType, Payment, Reason, Status};
+use super::digest::{digest_of, invoice_id, write_and_digest};
+use super::document::{Document, Figures, InvoiceId, InvoiceType, Payment, Reason, Status};
+use super::filing::Filed;
 use super::grace;
 use super::instant::Instant;
 use super::notice::{Event, Notice};
@@ -32,31 +33,52 @@ pub(super) struct Turn {
     due: Due,
 }
 
+/// How far the clock has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passed {
+    /// To where it was to come.
+    All,
+    /// As many duties were done as were to be done.
+    Some,
+    /// To a duty whose invoice isn't at hand.
+    Lacking,
+}
+
 impl Books {
     /// Lets the clock run to `until`, doing what is due on the way, each at its own instant.
     pub(super) fn pass_time(&mut self, until: Instant) {
-        while !self.pass_some_time(until, usize::MAX, |_| {}) {}
+        let passed = self.pass_some_time(until, usize::MAX, |_| {});
+        assert_eq!(passed, Passed::All, "a sealed invoice is brought before time touches it");
     }
 
-    /// The same, but stops after so many duties; says whether the clock has come to `until`. However many are due at one
+    /// The same, but stops after so many duties, or before one whose invoice isn't at hand. However many are due at one
     /// instant, whoever keeps the books can keep them in between. `passed` hears whose duties were done.
-    pub fn pass_some_time(&mut self, until: Instant, duties_max: usize, mut passed: impl FnMut(u32)) -> bool {
+    pub fn pass_some_time(
+        &mut self,
+        until: Instant,
+        duties_max: usize,
+        mut passed: impl FnMut(u32),
+    ) -> Passed {
         let mut duties = 0;
         while let Some(at) = self.next_deadline().filter(|at| *at <= until) {
             self.now = self.now.max(at);
             self.gather();
             while let Some(turn) = self.turns.pop_first() {
+                if self.lacks(turn.due) {
+                    self.turns.insert(turn);
+                    return Passed::Lacking;
+                }
                 self.fire(turn.due);
                 self.subscription_of(turn.due).map(&mut passed);
                 self.gather();
                 duties += 1;
                 if duties == duties_max {
-                    return false;
+                    return Passed::Some;
                 }
             }
         }
         self.now = self.now.max(until);
-        true
+        Passed::All
     }
 
     /// Puts everything that is due by now in its turn.
@@ -67,11 +89,23 @@ impl Books {
             }
             self.deadlines.pop();
             let turn = self.turn(due);
-            self.turns.insert(turn);
+            self.turns.extend(turn);
         }
     }
 
-    fn turn(&self, due: Due) -> Turn {
+    /// The invoices of the next duties that aren't at hand, so many at most.
+    pub(super) fn lacked_ids(&self, most: usize) -> Vec<InvoiceId> {
+        let lacked = self.turns.iter().filter(|turn| self.lacks(turn.due)).take(most);
+        lacked.filter_map(|turn| Some(self.unpaid.get(&turn.due.touched()?)?.id)).collect()
+    }
+
+    fn lacks(&self, due: Due) -> bool {
+        due.touched()
+            .is_some_and(|number| self.unpaid.contains_key(&number) && self.bills.get(number).is_none())
+    }
+
+    /// `None`: the duty was done, or is none any more.
+    fn turn(&self, due: Due) -> Option<Turn> {
         let of_window = |number: u32, ordinal: Option<u32>, from: Option<Instant>| {
             let subscription = self.subscriptions.get(number);
             let window = ordinal.and_then(|ordinal| subscription.window(ordinal));
@@ -83,7 +117,7 @@ impl Books {
                 due,
             }
         };
-        match due {
+        Some(match due {
             Due::ParkingOver(_) => {
                 let customer = SortName::of("");
                 Turn { customer, period_from: None, subscription: None, is_periodic: false, due }
@@ -94,45 +128,38 @@ impl Books {
             }
             Due::PeriodEnd { subscription, ordinal } => of_window(subscription, Some(ordinal), None),
             Due::Unbillable(number, from) => of_window(number, None, Some(from)),
-            Due::Finalize(number)
-            | Due::Tell(number)
-            | Due::Refresh(number)
-            | Due::WillBeDue(number)
-            | Due::Overdue(number) => self.bill_turn(number, due),
-        }
-    }
-
-    fn bill_turn(&self, number: u32, due: Due) -> Turn {
-        let bill = &self.bills[number];
-        let (period_from, subscription) = match &bill.stage {
-            Stage::Sealed(sealed) => {
-                let document = &sealed.document;
-                (document.period.map(|period| period.0), document.subscription.as_deref().map(SortName::of))
+            Due::Finalize(number) | Due::Tell(number) | Due::Refresh(number) => {
+                self.draft(number)?;
+                let bill = &self.bills[number];
+                let (subscription, window) = self.window_of(bill).expect("a draft has its window");
+                Turn {
+                    customer: SortName::of(&self.customers.get(bill.customer).external_id),
+                    period_from: Some(window.period.from),
+                    subscription: Some(SortName::of(&subscription.external_id)),
+                    is_periodic: bill.is_periodic(),
+                    due,
+                }
             }
-            Stage::Draft(_) => {
-                let found = self.window_of(bill);
-                let from = found.map(|(_, window)| window.period.from);
-                (from, found.map(|(subscription, _)| SortName::of(&subscription.external_id)))
+            Due::WillBeDue(number) | Due::Overdue(number) => {
+                let filed = self.unpaid.get(&number)?;
+                let name = |number: u32| SortName::of(&self.subscriptions.get(number).external_id);
+                Turn {
+                    customer: SortName::of(&self.customers.get(filed.customer).external_id),
+                    period_from: filed.period_from,
+                    subscription: filed.subscription.map(name),
+                    is_periodic: filed.is_periodic,
+                    due,
+                }
             }
-        };
-        Turn {
-            customer: SortName::of(&self.customers.get(bill.customer).external_id),
-            period_from,
-            subscription,
-            is_periodic: !matches!(bill.kind, BillKind::Opening { .. }),
-            due,
-        }
+        })
     }
 
     fn subscription_of(&self, due: Due) -> Option<u32> {
         match due {
             Due::Begin(number) | Due::PeriodEnd { subscription: number, .. } => Some(number),
-            Due::Finalize(bill) | Due::Tell(bill) | Due::Refresh(bill) => match self.bills[bill].kind {
-                BillKind::Period { subscription, .. } | BillKind::Opening { subscription, .. } => {
-                    Some(subscription)
-                }
-                BillKind::OneOff | BillKind::Credit => None,
-            },
+            Due::Finalize(bill) | Due::Tell(bill) | Due::Refresh(bill) => {
+                self.bills.get(bill)?.subscription()
+            }
             Due::ParkingOver(_) | Due::WillBeDue(_) | Due::Overdue(_) | Due::Unbillable(..) => None,
         }
     }
@@ -166,7 +193,15 @@ impl Books {
     }
 
     pub(super) fn draft(&self, number: u32) -> Option<&Draft> {
-        match &self.bills[number].stage {
+        match &self.bills.get(number)?.stage {
+            Stage::Draft(draft) => Some(draft),
+            Stage::Sealed(_) => None,
+        }
+    }
+
+    /// Reaches for what of a draft changes with usage: the rest isn't kept for it.
+    pub(super) fn told_mut(&mut self, number: u32) -> Option<&mut Draft> {
+        match &mut self.bills.used_mut(number)?.stage {
             Stage::Draft(draft) => Some(draft),
             Stage::Sealed(_) => None,
         }
@@ -180,7 +215,7 @@ impl Books {
     }
 
     pub(super) fn sealed(&self, number: u32) -> Option<&Sealed> {
-        match &self.bills[number].stage {
+        match &self.bills.get(number)?.stage {
             Stage::Sealed(sealed) => Some(sealed),
             Stage::Draft(_) => None,
         }
@@ -224,7 +259,7 @@ impl Books {
 
     pub(super) fn add_bill(
         &mut self,
-        id: super::document::InvoiceId,
+        id: InvoiceId,
         customer: u32,
         kind: BillKind,
         created_by: Option<&str>,
@@ -239,19 +274,7 @@ impl Books {
         };
         let stage = Stage::Draft(Box::new(draft));
         let created_by = created_by.map(Box::from);
-        let number = self.bills.push(Bill { id, customer, kind, version: 0, created_by, stage });
-        self.index_bill(number);
-        number
-    }
-
-    /// Lets an invoice be found by its id, and by the command that made it.
-    pub(super) fn index_bill(&mut self, number: u32) {
-        let bill = &self.bills[number];
-        if let Some(command) = &bill.created_by {
-            let customer = &self.customers.get(bill.customer).external_id;
-            self.bill_of.insert(last_invoice_of(customer, command), number);
-        }
-        self.bill_of.insert(bill.id, number);
+        self.bills.push(Bill { id, customer, kind, version: 0, created_by, stage })
     }
 
     /// Dates a new invoice and announces it; one whose instant isn't later than now was never a draft (R16).
@@ -313,8 +336,8 @@ impl Books {
     }
 
     fn tell_of_draft(&mut self, number: u32, notice: Notice, digest: u64) {
-        self.bills[number].version += 1;
-        let draft = self.draft_mut(number).expect("a draft is announced as one");
+        self.bills.used_mut(number).expect("a draft is at hand").version += 1;
+        let draft = self.told_mut(number).expect("a draft is announced as one");
         draft.announced = digest;
         draft.refresh_at = None;
         draft.is_to_be_told = false;
@@ -322,13 +345,15 @@ impl Books {
     }
 
     /// The number that an invoice has waited for is there: everything is told that happened to it since (R104).
-    pub fn take_number(&mut self, invoice: super::document::InvoiceId, count: u64) {
-        let Some(number) = self.bill_of.get(&invoice).copied() else { return };
+    pub fn take_number(&mut self, invoice: InvoiceId, count: u64) {
+        let Some(number) = self.bills.find(invoice) else { return };
         if self.sealed(number).is_none_or(|sealed| sealed.awaits.is_none()) {
             return;
         }
         let sealed = self.sealed_mut(number).expect("it was just seen");
         let awaits = sealed.awaits.take().expect("it was just seen");
+        self.note_number_of(number);
+        let sealed = self.sealed_mut(number).expect("it was just seen");
         let text = format!("{}-{count:03}", awaits.head);
         sealed.document.sequential_id = Some(count);
         sealed.document.number = Some(text.clone());
@@ -372,7 +397,7 @@ impl Books {
 
     fn refresh_by_itself(&mut self, number: u32) {
         let (notice, digest) = self.next_of_draft(number, Event::Updated);
-        let draft = self.draft_mut(number).expect("a draft is refreshed");
+        let draft = self.told_mut(number).expect("a draft is refreshed");
         draft.refresh_at = None;
         if draft.announced != digest {
             self.tell_of_draft(number, notice, digest);
@@ -386,7 +411,7 @@ impl Books {
         }
         let at = arrived_at.plus(self.settings.refresh_interval.exact());
         if self.draft(number).is_some_and(|draft| draft.refresh_at.is_none()) {
-            self.draft_mut(number).expect("it is a draft").refresh_at = Some(at);
+            self.told_mut(number).expect("it is a draft").refresh_at = Some(at);
             self.schedule(at, Due::Refresh(number));
         }
     }
@@ -492,6 +517,7 @@ impl Books {
     fn file(&mut self, number: u32, document: Document, used: Used, credits: Option<i128>) {
         self.seal_usage(number);
         self.drafts.remove(&number);
+        self.keeping.note_sealed(number);
         self.bills[number].stage = Stage::Sealed(Box::new(Sealed {
             will_be_due_at: self.will_be_due_at(&document),
             document,
@@ -560,7 +586,7 @@ impl Books {
         (at > self.now).then_some(at)
     }
 
-    /// When it is told that an unpaid invoice will be due, and when it is overdue (R46, R48).
+    /// Dates what becomes of an invoice that isn't paid.
     pub(super) fn schedule_payment(&mut self, number: u32) {
         let sealed = self.sealed(number).expect("only a sealed invoice is due");
         let (document, will_be_due_at) = (&sealed.document, sealed.will_be_due_at);
@@ -570,20 +596,30 @@ impl Books {
         }
         let zone = if planted::is(Bug::OverdueByUtc) { chrono_tz::Tz::UTC } else { document.zone };
         let overdue_at = due.plus_days(1).midnight(zone);
-        self.schedule(overdue_at, Due::Overdue(number));
-        // What is over has been done when the books are opened again.
-        if let Some(at) = will_be_due_at.filter(|at| *at > self.now) {
-            self.schedule(at, Due::WillBeDue(number));
-        }
+        let filed = self.filed(number, will_be_due_at, overdue_at);
+        self.schedule_filed(number, filed);
     }
 
+    /// When it is told that an unpaid invoice will be due, and when it is overdue (R46, R48).
+    pub(super) fn schedule_filed(&mut self, number: u32, filed: Filed) {
+        self.schedule(filed.overdue_at, Due::Overdue(number));
+        if let Some(at) = filed.will_be_due_at {
+            self.schedule(at, Due::WillBeDue(number));
+        }
+        self.unpaid.insert(number, filed);
+    }
+
+    /// It is said once: in the middle of an instant the books may be opened again, and its duties come again.
     fn say_it_will_be_due(&mut self, number: u32) {
-        if self.is_unpaid(number) {
+        if self.is_unpaid(number) && self.sealed(number).is_some_and(|sealed| sealed.will_be_due_at.is_some())
+        {
+            self.sealed_mut(number).expect("it was just seen").will_be_due_at = None;
             self.announce_sealed(number, Event::WillBeDue);
         }
     }
 
     fn become_overdue(&mut self, number: u32) {
+        self.unpaid.remove(&number);
         if self.is_unpaid(number) {
             self.sealed_mut(number).expect("an unpaid invoice is sealed").document.payment_overdue = true;
             self.announce_sealed(number, Event::Overdue);
@@ -610,7 +646,22 @@ fn count_for(numbers: &mut Rare<(u32, u64)>, entity: u32) -> u64 {
     1
 }
 
+impl Due {
+    /// The sealed invoice that the duty touches.
+    fn touched(self) -> Option<u32> {
+        match self {
+            Due::WillBeDue(number) | Due::Overdue(number) => Some(number),
+            _ => None,
+        }
+    }
+}
+
 impl Bill {
+    /// It is no opening invoice: those come first of a period's.
+    pub(super) fn is_periodic(&self) -> bool {
+        !matches!(self.kind, BillKind::Opening { .. })
+    }
+
     pub fn is_of_subscription(&self) -> bool {
         matches!(self.kind, BillKind::Period { .. } | BillKind::Opening { .. })
     }

@@ -25,6 +25,11 @@ impl<T> Default for Marked<T> {
 }
 
 impl<T> Marked<T> {
+    pub(super) fn reserve(&mut self, count: usize) {
+        self.things.reserve_exact(count);
+        self.marks.reserve_exact(count);
+    }
+
     /// Adds a thing, changed as it is new; says its number.
     pub(super) fn push(&mut self, thing: T) -> u32 {
         let number = self.things.len() as u32;
@@ -73,7 +78,7 @@ impl<T> Marked<T> {
         used
     }
 
-    fn mark(&mut self, number: u32) {
+    pub(super) fn mark(&mut self, number: u32) {
         let marks = &mut self.marks[number as usize];
         if !marks.is_changed {
             marks.is_changed = true;
@@ -81,7 +86,7 @@ impl<T> Marked<T> {
         }
     }
 
-    fn mark_used(&mut self, number: u32) {
+    pub(super) fn mark_used(&mut self, number: u32) {
         let marks = &mut self.marks[number as usize];
         if !marks.is_used {
             marks.is_used = true;

@@ -102,6 +102,13 @@ impl<T: Named> Roster<T> {
         self.numbers.find(hash, |number| self.entries[*number].external_id() == external_id).copied()
     }
 
+    /// Makes room for so many.
+    pub(super) fn reserve(&mut self, count: usize) {
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        self.numbers.reserve(count, |number| hasher.hash_one(entries[*number].external_id()));
+        self.entries.reserve(count);
+    }
+
     pub fn add(&mut self, entry: T) -> u32 {
         let hash = self.hasher.hash_one(entry.external_id());
         let number = self.entries.push(entry);

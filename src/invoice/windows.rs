@@ -227,12 +227,10 @@ impl Books {
         }
     }
 
-    /// The invoice that opened a subscription, if there is one.
+    /// The invoice that opened a subscription, if it is at hand.
     pub(super) fn opening_of(&self, number: u32) -> Option<u32> {
         let subscription = self.subscriptions.get(number);
-        self.bill_of
-            .get(&invoice_id(&subscription.external_id, subscription.anchor.started_at, true))
-            .copied()
+        self.bills.find(invoice_id(&subscription.external_id, subscription.anchor.started_at, true))
     }
 }
 

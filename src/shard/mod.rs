@@ -3,6 +3,7 @@
 pub mod crew;
 pub mod health;
 mod letters;
+pub mod opening;
 pub mod outbox;
 mod post;
 mod reading;

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::opening;
 use super::outbox::{self, Numbers};
 use super::territory::{Directory, Territory};
 use super::world::Stop;
 use crate::catalog::settings::Settings;
-use crate::fail_points::point;
 use crate::ingest::log::{Feed, LogName, Offset, PerLog};
 use crate::invoice::books::Books;
 use crate::invoice::keep::Contents;
@@ -33,7 +33,7 @@ pub(super) struct Standing {
     pub(super) books: Contents,
 }
 
-pub(super) const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 2;
 
 pub(super) fn read_standing(record: Option<&[u8]>, territory: &Territory) -> Result<Option<Standing>, Stop> {
     let Some(record) = record else { return Ok(None) };
@@ -64,11 +64,7 @@ pub(super) async fn open_books<L: Ledger>(
 ) -> Result<(Books, Directory), Stop> {
     let mut directory = Directory::default();
     let Some(standing) = standing else { return Ok((Books::kept(settings.clone()), directory)) };
-    let keys = Books::keys(&standing.books);
-    let documents = ledger.read(&keys).await?;
-    point("K15");
-    let books = Books::open(settings.clone(), &standing.books, keys.into_iter().zip(documents))
-        .map_err(|unreadable| Stop::Broken(unreadable.0))?;
+    let books = opening::open(ledger, settings, &standing.books).await?;
     let homes: Vec<String> = (0..standing.directory).map(|number| format!("homes:{number}")).collect();
     for bytes in ledger.read(&homes).await? {
         directory.put_back(

@@ -4,6 +4,7 @@
 //! memory; if the commit fails, all of it is thrown away and the books are opened again from the ledger.
 
 mod ahead;
+mod fetching;
 mod pile;
 mod taking;
 
@@ -25,7 +26,7 @@ use super::territory::{Directory, Territory};
 use super::world::{Stop, World};
 use crate::fail_points::point;
 use crate::ingest::log::{Feed, Limits, LogError, LogName, Offset, PerLog, Positions, UsageLog};
-use crate::invoice::books::Books;
+use crate::invoice::books::{Books, Passed};
 use crate::invoice::instant::Instant;
 use crate::invoice::notice::Topic;
 use crate::persist::{CommitNo, Ledger, LedgerError, Store, Token, Write};
@@ -248,11 +249,15 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     async fn pass_time(&mut self, until: Instant) -> Result<(), Stop> {
         while self.books.next_deadline().is_some_and(|due| due <= until) {
             self.has_changed = true;
-            let ahead = &mut self.ahead;
-            if !self.books.pass_some_time(until, self.world.pace.duties_max, |of| ahead.pass(of)) {
-                self.await_commit().await?;
-                self.begin_commit().await?;
-                self.go_ahead(until).await?;
+            let (ahead, duties_max) = (&mut self.ahead, self.world.pace.duties_max);
+            match self.books.pass_some_time(until, duties_max, |of| ahead.pass(of)) {
+                Passed::All => {}
+                Passed::Some => {
+                    self.await_commit().await?;
+                    self.begin_commit().await?;
+                    self.go_ahead(until).await?;
+                }
+                Passed::Lacking => self.fetch_for_duties().await?,
             }
         }
         Ok(())
@@ -322,6 +327,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             committing.await.map_err(|error| Stop::Broken(format!("a commit ended in a panic: {error}")))?;
         outcome?;
         self.commit = self.commit.next();
+        self.books.let_go_of_sealed();
         point("K09");
         self.world.group.report(self.territory.shard, Offset(decided.usage_position));
         self.gauges.committed(decided.begun.elapsed());

@@ -1,58 +1,72 @@
 //! The same books again, from the documents that were kept of them.
 
 use std::collections::BTreeMap;
+use std::hint::black_box;
 use std::sync::Arc;
 
-use super::{CHUNK_BYTES_MAX, Contents, IdChunk, Opened, parse, unreadable};
+use super::{Contents, IdStretch, Opened, parse, unreadable};
 use crate::catalog::json::Json;
 use crate::catalog::plan::Charge;
 use crate::catalog::settings::Settings;
 use crate::catalog::{Name, Record};
-use crate::invoice::books::{Books, Due, Life, PlanState, PriceList, PricedCharge, Sources, Stage};
-use crate::invoice::ids::{ENTRY_BYTES, unpack};
+use crate::invoice::books::{Books, Due, Life, PlanState, PriceList, PricedCharge, Sources};
+use crate::invoice::id_chunks::{CHUNK_BYTES_MAX, IdChunk, read_chunk};
 use crate::invoice::instant::Instant;
-use crate::invoice::kept::{
-    CustomerText, PlanText, PricesText, ShelfText, SubscriptionText, UnbillableText, UsageText, WaitingText,
-};
-use crate::invoice::kept_bills::BillText;
+use crate::invoice::kept::{PlanText, PricesText, ShelfText, UnbillableText, WaitingText};
 use crate::invoice::kept_held::HeldText;
+use crate::invoice::kept_people::{CustomerText, ReadSubscription, SubscriptionText};
 use crate::invoice::waiting::WaitingRecord;
+use crate::invoice::warm::TOGETHER;
 use crate::planted::{self, Bug};
 
-impl Books {
-    /// The keys of the documents that make up books with these contents, in the order in which they are needed.
-    pub fn keys(contents: &Contents) -> Vec<String> {
-        contents.keys()
+/// What an id takes in a document, most of the time.
+const USUAL_ID_BYTES: usize = 16;
+
+/// Books that are being opened, document by document.
+pub struct Opening {
+    books: Books,
+    contents: Contents,
+}
+
+impl Opening {
+    pub fn begin(settings: Settings, contents: &Contents) -> Opened<Opening> {
+        let mut books = Books::reopened(settings, contents)?;
+        books.customers.reserve(contents.customers as usize);
+        books.subscriptions.reserve(contents.subscriptions as usize);
+        books.ids.reserve((contents.ids.1 - contents.ids.0) as usize * CHUNK_BYTES_MAX / USUAL_ID_BYTES);
+        Ok(Opening { books, contents: contents.clone() })
     }
 
-    /// Opens the books again. `documents` are those of [`Contents::keys`], in that order, as they are read in.
-    pub fn open(
-        settings: Settings,
-        contents: &Contents,
-        documents: impl Iterator<Item = (String, Option<Vec<u8>>)>,
-    ) -> Opened<Books> {
-        let mut books = Books::reopened(settings, contents)?;
-        for (key, bytes) in documents {
-            let is_spare = key.starts_with("command:");
-            match bytes {
-                Some(bytes) => books.open_document(&key, &bytes)?,
-                None if is_spare => {}
-                None if key == "entity:0" => {}
-                None => return Err(unreadable(&key, "it is missing")),
-            }
+    /// Takes the next document of [`Books::keys`], in their order.
+    pub fn take(&mut self, key: &str, bytes: Option<&[u8]>) -> Opened<()> {
+        match bytes {
+            Some(bytes) => self.books.open_document(key, bytes),
+            // The oldest commands may be forgotten already, and nobody may have changed the entity that needs no record.
+            None if key.starts_with("command:") || key == "entity:0" => Ok(()),
+            None => Err(unreadable(key, "it is missing")),
         }
+    }
+
+    pub fn finish(self) -> Books {
+        let Opening { mut books, contents } = self;
         books.next_parked = contents.next_parked;
         // The oldest may be gone already: they are forgotten after the commit that could do without them.
         books.keeping.first_command = contents.commands.1 - books.command_order.len() as u64;
         books.keeping.next_command = contents.commands.1;
-        books.keeping.next_chunk = contents.ids.1;
         books.keeping.waiting_known = books.waiting.numbers().collect();
         books.keeping.had_unbillable = contents.unbillable;
         if !planted::is(Bug::DeadlineNotDerivedOnOpen) {
             books.schedule_everything();
         }
         books.settle_marks();
-        Ok(books)
+        books
+    }
+}
+
+impl Books {
+    /// The keys of the documents that make up books with these contents, in the order in which they are needed.
+    pub fn keys(contents: &Contents) -> Vec<String> {
+        contents.keys()
     }
 
     /// Books with these contents before any document was read.
@@ -67,6 +81,9 @@ impl Books {
             books.keeping.settings = Some(Arc::from(source.as_bytes()));
         }
         books.keeping.next_prices = contents.next_prices;
+        books.bills.note_given(contents.bills);
+        books.keeping.filing.reopen(contents.sealed);
+        books.keeping.next_chunk = contents.ids.1;
         books.entity_numbers = contents.entity_numbers.iter().cloned().collect();
         books.fates = contents.fates();
         Ok(books)
@@ -97,41 +114,24 @@ impl Books {
             }
             "plan" => self.open_plan(key, bytes),
             "prices" => self.open_prices(key, bytes, number as u32),
-            "customer" => {
-                let customer = parse::<CustomerText>(key, bytes)?.read(key, &mut self.terms)?;
-                self.customers.add(customer);
+            "customers" => {
+                for text in parse::<Vec<CustomerText>>(key, bytes)? {
+                    let customer = text.read(key, &mut self.terms)?;
+                    self.customers.add(customer);
+                }
                 Ok(())
             }
-            "subscription" => {
-                let text = parse::<SubscriptionText>(key, bytes)?;
-                let mut subscription =
-                    text.read(key, &self.keeping.price_lists, |code| self.plans.find(code))?;
-                for window in &mut subscription.windows {
-                    window.frame = self.frames.share_again(window.frame.clone());
-                }
-                let is_gone = subscription.anchor.started_at == Instant::MAX
-                    && subscription.ends_at == Some(Instant::MIN);
-                let (customer, name) = (subscription.customer, subscription.external_id.clone());
-                let number = self.subscriptions.add(subscription);
-                if is_gone {
-                    self.subscriptions.forget_name(&name);
-                } else {
-                    self.customers.get_mut(customer).subscriptions.push(number);
+            "subscriptions" => {
+                for text in parse::<Vec<SubscriptionText>>(key, bytes)? {
+                    self.open_subscription(key, text)?;
                 }
                 Ok(())
             }
             "usage" => {
-                parse::<UsageText>(key, bytes)?.put_into(self.subscriptions.get_mut(number as u32));
+                self.open_usage(number as u32, parse(key, bytes)?);
                 Ok(())
             }
-            "bill" => {
-                let bill = parse::<BillText<'_>>(key, bytes)?.read(key)?;
-                let is_draft = matches!(bill.stage, Stage::Draft(_));
-                let number = self.bills.push(bill);
-                self.index_bill(number);
-                self.drafts.extend(is_draft.then_some(number));
-                Ok(())
-            }
+            "sealed" => self.open_register(key, bytes, number),
             "waiting" => self.open_waiting(key, bytes, number),
             "parked" => {
                 let held = parse::<HeldText>(key, bytes)?.read();
@@ -154,6 +154,25 @@ impl Books {
             "ids" => self.open_ids(key, bytes, number),
             _ => Err(unreadable(key, "its kind is unknown")),
         }
+    }
+
+    fn open_subscription(&mut self, key: &str, text: SubscriptionText) -> Opened<()> {
+        let number = self.subscriptions.len() as u32;
+        let ReadSubscription { mut subscription, drafts } =
+            text.read(number, key, &self.keeping.price_lists)?;
+        for window in &mut subscription.windows {
+            window.frame = self.frames.share_again(window.frame.clone());
+        }
+        let is_gone =
+            subscription.anchor.started_at == Instant::MAX && subscription.ends_at == Some(Instant::MIN);
+        let (customer, name) = (subscription.customer, is_gone.then(|| subscription.external_id.clone()));
+        self.subscriptions.add(subscription);
+        match name {
+            Some(name) => self.subscriptions.forget_name(&name),
+            None => self.customers.get_mut(customer).subscriptions.push(number),
+        }
+        self.open_drafts(drafts);
+        Ok(())
     }
 
     fn open_entity(&mut self, key: &str, bytes: &[u8]) -> Opened<()> {
@@ -223,19 +242,25 @@ impl Books {
     }
 
     fn open_ids(&mut self, key: &str, bytes: &[u8], number: u64) -> Opened<()> {
-        let (entries, rest) = bytes.as_chunks::<ENTRY_BYTES>();
-        if !rest.is_empty() {
-            return Err(unreadable(key, "it isn't made of whole ids"));
-        }
+        let ids = read_chunk(bytes).ok_or_else(|| unreadable(key, "it isn't made of whole ids"))?;
         let horizon = self.horizon();
         let mut last_happened_at = Instant::MIN;
-        for entry in entries {
-            let (hash, id) = unpack(entry);
-            last_happened_at = last_happened_at.max(id.happened_at);
-            self.ids.put(hash, &id, horizon);
+        for some in ids.chunks(TOGETHER) {
+            // Where they go lies anywhere in more memory than is at hand: it is reached for before the first is put.
+            black_box(
+                some.iter()
+                    .fold(0, |sum, (hash, _)| sum ^ self.ids.near(*hash).first().map_or(0, |near| near[0])),
+            );
+            for (hash, id) in some {
+                last_happened_at = last_happened_at.max(id.happened_at);
+                self.ids.put(*hash, id, horizon);
+            }
         }
-        self.keeping.chunks.push_back(IdChunk { number, last_happened_at });
-        self.keeping.open_chunk = if bytes.len() < CHUNK_BYTES_MAX { bytes.to_vec() } else { Vec::new() };
+        self.keeping.chunks.push_back(IdStretch { number, last_happened_at });
+        self.keeping.open_chunk = match IdChunk::reopen(bytes).filter(|chunk| !chunk.is_full()) {
+            Some(chunk) if number + 1 == self.keeping.next_chunk => chunk,
+            _ => IdChunk::default(),
+        };
         Ok(())
     }
 
@@ -264,10 +289,8 @@ impl Books {
             self.schedule(at, due);
         }
         self.schedule_by_settings();
-        for number in 0..self.bills.len() as u32 {
-            if self.sealed(number).is_some() {
-                self.schedule_payment(number);
-            }
+        for (number, filed) in std::mem::take(&mut self.unpaid) {
+            self.schedule_filed(number, filed);
         }
     }
 

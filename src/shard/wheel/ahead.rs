@@ -131,7 +131,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         self.ahead.begin_at(self.pile.next());
         self.ahead.reached = self.ahead.reached.max(Some(until));
         self.try_again();
-        self.look_on();
+        self.look_on().await?;
         self.gauges.note(&self.books, self.standing.outbox.1 - self.sent_up_to());
         Ok(())
     }
@@ -170,23 +170,37 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     }
 
     /// Looks at what was read since.
-    fn look_on(&mut self) {
+    async fn look_on(&mut self) -> Result<(), Stop> {
         let mut records = 0;
         while records < RECORDS_MAX
             && let Some((run, place)) = self.pile.run_at(self.ahead.seen_to)
         {
             let run = run.clone();
-            let mut some = TOGETHER.min(run.len() - place.in_run());
-            match run.log {
-                LogName::Usage => self.look_at(&run, place, some),
-                LogName::Commands if self.look_at_command(&run.record(place.in_run())) => some = 1,
+            let most = TOGETHER.min(run.len() - place.in_run());
+            let some = match run.log {
+                LogName::Usage => {
+                    self.look_at(&run, place, most);
+                    most
+                }
+                LogName::Commands => self.look_at_commands(&run, place, most).await?,
                 // What invoices are numbered is nothing to usage.
-                LogName::Numbers => {}
-                LogName::Commands | LogName::Catalog | LogName::Forwarded => return,
+                LogName::Numbers => most,
+                LogName::Catalog | LogName::Forwarded => 0,
+            };
+            if some == 0 {
+                return Ok(());
             }
             self.ahead.seen_to = place.plus(some);
             records += some;
         }
+        Ok(())
+    }
+
+    /// Looks at commands, up to one of which nobody knows yet whose usage it may touch; says how many they are.
+    async fn look_at_commands(&mut self, run: &Run, from: Place, most: usize) -> Result<usize, Stop> {
+        let records: Vec<Record<'_>> = (0..most).map(|n| run.record(from.in_run() + n)).collect();
+        self.fetch_for(records.iter().copied()).await?;
+        Ok(records.iter().take_while(|record| self.look_at_command(record)).count())
     }
 
     /// Notes whose usage mustn't overtake a command; says whether that is known.

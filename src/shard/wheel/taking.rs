@@ -49,6 +49,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
 
     /// Takes the records of one log, some at a time, so that usage can be reached for together.
     async fn take_run(&mut self, run: &log::Run) -> Result<(), Stop> {
+        self.fetch_for(run.records()).await?;
         let mut taken: Option<log::Record<'_>> = None;
         let mut records = run.records().peekable();
         while records.peek().is_some() {
@@ -59,11 +60,14 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
                 _ => Vec::new(),
             };
             let mut usage = usage.into_iter();
+            self.fetch_for(some.iter().copied()).await?;
             for (record, headers) in some.iter().zip(&headers) {
                 let at = instant(record.appended_ms);
-                if self.books.next_deadline().is_some_and(|due| due <= at) {
+                let now = at.max(self.books.now());
+                if self.books.next_deadline().is_some_and(|due| due <= now) {
                     self.note_place(taken);
-                    self.pass_time(at).await?;
+                    self.pass_time(now).await?;
+                    self.fetch_for(some.iter().copied()).await?;
                 }
                 let usage = usage.next().flatten();
                 match record.log {

@@ -2,7 +2,7 @@
 
 use graceline::ingest::dialect::{Format, read_usage};
 use graceline::invoice::ahead::Ahead;
-use graceline::invoice::books::{Books, Input, Place, UsageRecord};
+use graceline::invoice::books::{Books, Input, Passed, Place, UsageRecord};
 use graceline::invoice::instant::Instant;
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ fn between_two_invoices() -> Books {
         let input = Input::Catalog { key: None, value: Some(value.as_bytes()), headers: &[] };
         books.decide(at(0), &input);
     }
-    assert!(!books.pass_some_time(at(APRIL), 1, |_| {}), "Bob's is still to be done");
+    assert_eq!(books.pass_some_time(at(APRIL), 1, |_| {}), Passed::Some, "Bob's is still to be done");
     assert_eq!(books.take_notices().len(), 1);
     books
 }
@@ -56,7 +56,7 @@ fn usage_is_decided_where_nothing_of_its_subscription_is_to_be_done() {
     assert_eq!(ahead(&mut books, &event("ann", "1", APRIL - 5), false), Ahead::Taken);
     assert_eq!((books.fates().late, books.now()), (1, at(APRIL)), "her March is finalized");
     assert!(matches!(ahead(&mut books, &event("bob", "1", APRIL - 5), false), Ahead::Waits(_)));
-    assert!(!books.pass_some_time(at(APRIL), 1, |_| {}));
+    assert_eq!(books.pass_some_time(at(APRIL), 1, |_| {}), Passed::Some);
     assert_eq!(ahead(&mut books, &event("bob", "1", APRIL - 5), false), Ahead::Taken);
     assert_eq!((books.fates().late, books.fates().billed), (2, 0));
 }

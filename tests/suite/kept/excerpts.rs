@@ -1,36 +1,43 @@
 //! An excerpt of kept books says of its customer what the books themselves have announced.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use graceline::catalog::json::Json;
 use graceline::catalog::settings::Settings;
 use graceline::invoice::books::Books;
-use graceline::invoice::excerpt::{Label, Picked, Standing};
+use graceline::invoice::excerpt::{Picked, Standing, register_in, subscriptions_in};
 use graceline::invoice::keep::Contents;
 
-use super::{keep, read_story, stories};
-
-type Store = BTreeMap<String, Vec<u8>>;
-
-fn label(store: &Store, key: &str) -> Label {
-    Label::read(key, &store[key]).expect("a document has a label")
-}
+use super::{Store, keep, read_story, stories};
 
 /// One excerpt for each customer.
 fn excerpts(store: &Store, contents: &Contents, settings: &Settings) -> Vec<Books> {
-    let (customers, subscriptions, bills) = contents.people();
-    let of = |kind: &str, count: u32, customer: u32| -> Vec<u32> {
-        (0..count).filter(|number| label(store, &format!("{kind}:{number}")).customer == customer).collect()
+    let documents = |kind: &str, count: u32| -> Vec<String> {
+        (0..count).map(|place| format!("{kind}:{place}")).collect()
     };
+    let subscriptions: Vec<u32> = documents("subscriptions", contents.subscription_documents())
+        .iter()
+        .flat_map(|key| subscriptions_in(key, &store[key]).expect("subscriptions can be read"))
+        .map(|label| label.customer)
+        .collect();
+    let register: Vec<_> = documents("sealed", contents.register_documents())
+        .iter()
+        .flat_map(|key| register_in(key, &store[key]).expect("the register can be read"))
+        .collect();
     let excerpt = |customer: u32| {
-        let (subscriptions, bills) =
-            (of("subscription", subscriptions, customer), of("bill", bills, customer));
-        let picked = Picked { customer, subscriptions, bills };
+        let numbers = (0..).zip(&subscriptions).filter(|(_, owner)| **owner == customer);
+        let entries = register.iter().filter(|entry| entry.customer() == customer);
+        let picked = Picked {
+            customer,
+            subscriptions: numbers.map(|(number, _)| number).collect(),
+            invoices: entries.filter_map(|entry| entry.id()).collect(),
+        };
         let keys = picked.keys(contents);
         let documents = keys.into_iter().map(|key| (key.clone(), store.get(&key).cloned()));
         Books::excerpt(settings.clone(), contents, &picked, documents).expect("an excerpt can be opened")
     };
-    (0..customers).map(excerpt).collect()
+    (0..contents.people().0).map(excerpt).collect()
 }
 
 fn json_of(standing: &Standing) -> Json {
@@ -44,10 +51,10 @@ fn excerpts_say_what_was_announced_and_explain_it() {
     let mut explained = String::new();
     let mut sealed = 0;
     for (name, input) in stories() {
-        let mut store = Store::new();
+        let store = RefCell::<Store>::default();
         // The last that webhooks have said of each invoice.
         let mut announced: BTreeMap<String, Json> = BTreeMap::new();
-        read_story(&input, |_, books, settings| {
+        read_story(&input, &store, |_, books, settings| {
             for notice in books.take_notices() {
                 let json = notice.value.as_deref().and_then(Json::read);
                 let invoice = json.as_ref().and_then(|json| json.get("invoice"));
@@ -56,6 +63,7 @@ fn excerpts_say_what_was_announced_and_explain_it() {
                     announced.insert(id.to_owned(), invoice.clone());
                 }
             }
+            let mut store = store.borrow_mut();
             let contents = keep(books, &mut store);
             let mut found: BTreeMap<String, Standing> = BTreeMap::new();
             for excerpt in excerpts(&store, &contents, settings) {

@@ -1,0 +1,184 @@
+//! The texts of usage: what is added up, line by line, and what drafts have told of it.
+
+use std::collections::BTreeMap;
+
+use num_bigint::BigInt;
+use serde::{Deserialize, Serialize};
+
+use super::aggregate::{Bucket, Buckets, Extra, FreeUse, Group, LineKey, Total, Weighed};
+use super::bills::Bills;
+use super::books::{Bill, Books, Draft, Stage, Subscription};
+use super::instant::Instant;
+use super::quantity::Quantity;
+
+/// What usage changes of a subscription: the buckets of its windows that aren't sealed, and what their drafts have told.
+#[derive(Serialize, Deserialize)]
+pub(super) struct UsageText(Vec<WindowUseText>);
+
+/// Which window, and its buckets; where it has a draft, what that has told. The invoice that opens the subscription names
+/// no window.
+#[derive(Serialize, Deserialize)]
+struct WindowUseText(
+    Option<u32>,
+    Vec<BucketText>,
+    #[serde(default, skip_serializing_if = "Option::is_none")] Option<ToldText>,
+);
+
+/// How many times a draft was announced, the document last announced, condensed; and where it is to be announced again,
+/// when, and whether a record asks for that.
+#[derive(Serialize, Deserialize)]
+struct ToldText(
+    u32,
+    u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")] Option<(Option<Instant>, bool)>,
+);
+
+impl UsageText {
+    pub(super) fn of(subscription: &Subscription, opening: Option<u32>, bills: &Bills) -> UsageText {
+        let told = |number: u32| bills.get(number).and_then(ToldText::of);
+        let opening = opening.and_then(told).map(|told| WindowUseText(None, Vec::new(), Some(told)));
+        let windows = subscription.windows.iter().filter_map(|window| {
+            let told = window.bill.and_then(told);
+            let is_needed = !window.usage.is_empty() || told.is_some();
+            is_needed.then(|| WindowUseText(Some(window.ordinal), bucket_texts(&window.usage), told))
+        });
+        UsageText(opening.into_iter().chain(windows).collect())
+    }
+}
+
+impl ToldText {
+    fn of(bill: &Bill) -> Option<ToldText> {
+        let Stage::Draft(draft) = &bill.stage else { return None };
+        let again = (draft.refresh_at, draft.is_to_be_told);
+        Some(ToldText(bill.version, draft.announced, (again != (None, false)).then_some(again)))
+    }
+
+    fn put_into(self, version: &mut u32, draft: &mut Draft) {
+        let ToldText(told, announced, again) = self;
+        (draft.refresh_at, draft.is_to_be_told) = again.unwrap_or_default();
+        (*version, draft.announced) = (told, announced);
+    }
+}
+
+impl Books {
+    /// Gives a subscription that was just opened what was used.
+    pub(super) fn open_usage(&mut self, number: u32, text: UsageText) {
+        for WindowUseText(ordinal, buckets, told) in text.0 {
+            let bill = match ordinal {
+                None => self.opening_of(number),
+                Some(ordinal) => {
+                    let subscription = self.subscriptions.get_mut(number);
+                    subscription.window_mut(ordinal).and_then(|window| {
+                        window.usage = read_buckets(buckets);
+                        window.bill
+                    })
+                }
+            };
+            let bill = bill.and_then(|bill| self.bills.used_mut(bill));
+            if let (Some(Bill { stage: Stage::Draft(draft), version, .. }), Some(told)) = (bill, told) {
+                told.put_into(version, draft);
+            }
+        }
+    }
+}
+
+/// Charge, filter, events, total, and what only some lines have.
+#[derive(Serialize, Deserialize)]
+pub(super) struct BucketText(
+    u32,
+    u32,
+    u64,
+    TotalText,
+    #[serde(default, skip_serializing_if = "Option::is_none")] Option<RestText>,
+);
+
+#[derive(Serialize, Deserialize)]
+struct RestText {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    group: Option<Vec<Option<String>>>,
+    /// The events' own prices in cents; events and amount that the free part was used up by, and whether it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    extra: Option<(Quantity, u64, Quantity, bool)>,
+}
+
+/// Nothing but the count, a sum, or something else by its name.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum TotalText {
+    Count(()),
+    Sum(Quantity),
+    Other(OtherText),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum OtherText {
+    Max(Option<Quantity>),
+    Unique(BTreeMap<String, u32>),
+    Latest(Option<(Instant, Quantity)>),
+    Weighted(Quantity, String, Vec<(Instant, Quantity)>),
+}
+
+pub(super) fn bucket_texts(buckets: &Buckets) -> Vec<BucketText> {
+    buckets.iter().map(BucketText::of).collect()
+}
+
+pub(super) fn read_buckets(texts: Vec<BucketText>) -> Buckets {
+    Buckets::from_kept(texts.into_iter().map(BucketText::read).collect())
+}
+
+pub(super) fn group_text(group: &Group) -> Option<Vec<Option<String>>> {
+    group.as_ref().map(|values| values.iter().map(|value| value.as_deref().map(str::to_owned)).collect())
+}
+
+pub(super) fn read_group(text: Option<Vec<Option<String>>>) -> Group {
+    text.map(|values| values.into_iter().map(|value| value.map(String::into_boxed_str)).collect())
+}
+
+impl BucketText {
+    fn of(bucket: &Bucket) -> BucketText {
+        let total = match &bucket.total {
+            Total::Count => TotalText::Count(()),
+            Total::Sum(sum) => TotalText::Sum(*sum),
+            Total::Max(max) => TotalText::Other(OtherText::Max(*max)),
+            Total::Unique(values) => TotalText::Other(OtherText::Unique(
+                values.iter().map(|(value, count)| (value.to_string(), *count)).collect(),
+            )),
+            Total::Latest(latest) => TotalText::Other(OtherText::Latest(latest.as_deref().copied())),
+            Total::Weighted(weighed) => {
+                let Weighed { sum, moment, ahead } = &**weighed;
+                TotalText::Other(OtherText::Weighted(*sum, moment.to_string(), ahead.clone()))
+            }
+        };
+        let extra = bucket
+            .extra
+            .as_deref()
+            .map(|extra| (extra.precise_cents, extra.free.events, extra.free.amount, extra.free.is_over));
+        let LineKey { charge, filter, group } = &bucket.key;
+        let rest = (extra.is_some() || group.is_some()).then(|| RestText { group: group_text(group), extra });
+        BucketText(*charge, *filter, bucket.events, total, rest)
+    }
+
+    fn read(self) -> Bucket {
+        let BucketText(charge, filter, events, total, rest) = self;
+        let total = match total {
+            TotalText::Count(()) => Total::Count,
+            TotalText::Sum(sum) => Total::Sum(sum),
+            TotalText::Other(OtherText::Max(max)) => Total::Max(max),
+            TotalText::Other(OtherText::Unique(values)) => {
+                let values = values.into_iter().map(|(value, count)| (value.into_boxed_str(), count));
+                Total::Unique(Box::new(values.collect()))
+            }
+            TotalText::Other(OtherText::Latest(latest)) => Total::Latest(latest.map(Box::new)),
+            TotalText::Other(OtherText::Weighted(sum, moment, ahead)) => {
+                let moment = moment.parse::<BigInt>().unwrap_or_default();
+                Total::Weighted(Box::new(Weighed { sum, moment, ahead }))
+            }
+        };
+        let RestText { group, extra } = rest.unwrap_or(RestText { group: None, extra: None });
+        let extra = extra.map(|(precise_cents, events, amount, is_over)| {
+            Box::new(Extra { precise_cents, free: FreeUse { events, amount, is_over } })
+        });
+        Bucket { key: LineKey { charge, filter, group: read_group(group) }, events, total, extra }
+    }
+}
