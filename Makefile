@@ -56,6 +56,10 @@ TARGETS += bench-core
 bench-core: ## what decoding and deciding an event costs, without servers
 	$(CARGO) bench --locked --bench core
 
+TARGETS += bench-kept
+bench-kept: ## bytes of Redis for a million drafts and ids, and the time to open a shard; DRAFTS=100000 IDS=1000000
+	$(CARGO) bench --locked --bench kept
+
 TARGETS += bench
 bench: ## all figures of docs/PERFORMANCE.md, on a real Kafka and a real Redis, in 40 minutes; QUICK=1: a taste of them in 5
 	bench/run --page docs/PERFORMANCE.md

@@ -9,6 +9,7 @@ mod month;
 #[path = "core/watch.rs"]
 mod watch;
 
+use graceline::catalog::settings::Settings;
 use graceline::ingest::dialect::{Format, read_usage};
 use graceline::invoice::books::{Books, Input, Passed, Place, UsageRecord};
 use graceline::invoice::instant::Instant;
@@ -29,7 +30,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() {
     let month = Month::new(SUBSCRIPTIONS);
     weigh_people(&month);
-    let mut books = month.books();
+    let mut books = books_of(&month);
     drop(books.take_changes());
     let (mut decoding, mut both, mut deciding) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
@@ -54,10 +55,16 @@ fn main() {
     println!("memory: {} bytes for an id", books.id_bytes() / (EVENTS * ROUNDS));
 }
 
+fn books_of(month: &Month) -> Books {
+    let mut books = Books::new(Settings::default());
+    month.fill(&mut books);
+    books
+}
+
 /// What people take in memory, first with a period that runs and then with a draft beside it, each with its usage.
 fn weigh_people(month: &Month) {
     let empty = heap::bytes();
-    let mut books = month.books();
+    let mut books = books_of(month);
     let weigh = |books: &mut Books, with: &str| {
         drop(books.take_changes());
         let bytes = heap::bytes() - empty - books.id_bytes();

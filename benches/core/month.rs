@@ -1,6 +1,5 @@
 //! A month of usage: one metric, one plan with one charge, many customers with one subscription each.
 
-use graceline::catalog::settings::Settings;
 use graceline::invoice::books::{Books, Input};
 use graceline::invoice::instant::Instant;
 
@@ -28,25 +27,23 @@ impl Month {
         }
     }
 
-    /// Books with all subscriptions, their first period open as a draft.
-    pub(crate) fn books(&self) -> Books {
-        let mut books = Books::new(Settings::default());
-        self.put(&mut books, "billable_metric/api", METRIC);
-        self.put(&mut books, "plan/basic", PLAN);
+    /// Brings the catalog, and all customers with their subscriptions.
+    pub(crate) fn fill(&self, books: &mut Books) {
+        self.put(books, "billable_metric/api", METRIC);
+        self.put(books, "plan/basic", PLAN);
         for number in 0..self.subscriptions {
             let customer = format!(
                 r#"{{"kind":"customer","external_id":"cus_{number:07}","name":"Customer {number}"}}"#
             );
-            self.put(&mut books, &format!("customer/cus_{number:07}"), &customer);
+            self.put(books, &format!("customer/cus_{number:07}"), &customer);
             let subscription = format!(
                 r#"{{"kind":"subscription","external_id":"sub_{number:07}","external_customer_id":"cus_{number:07}","plan_code":"basic","started_at":"2026-01-01T00:00:00Z"}}"#
             );
-            self.put(&mut books, &format!("subscription/sub_{number:07}"), &subscription);
+            self.put(books, &format!("subscription/sub_{number:07}"), &subscription);
         }
         let refused: Vec<_> =
             books.take_notices().into_iter().filter(|notice| !notice.headers.is_empty()).collect();
         assert!(refused.is_empty(), "the catalog is sound: {:?}", refused[0].headers);
-        books
     }
 
     fn put(&self, books: &mut Books, key: &str, value: &str) {
