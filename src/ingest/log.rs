@@ -212,7 +212,7 @@ impl Run {
         self.arena.producer_time
     }
 
-    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
+    pub fn records(&self) -> impl Iterator<Item = Record<'_>> + Clone {
         (self.from..self.to).map(|n| self.arena.record(self.log, n))
     }
 

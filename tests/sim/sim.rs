@@ -181,6 +181,12 @@ fn histories_come_to_what_simulate_says() {
     }
 }
 
+/// A commit that ended between the question and the answer took an invoice out of memory that the next command named.
+#[test]
+fn seeds_that_once_found_something_find_nothing() {
+    prove_one(4789);
+}
+
 #[test]
 fn a_seed_is_the_same_history_again() {
     for seed in [3, 14, 159] {

@@ -13,15 +13,24 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     /// Brings what these records name, all of it with one question.
     pub(super) async fn fetch_for<'a>(
         &mut self,
-        records: impl Iterator<Item = Record<'a>>,
+        records: impl Iterator<Item = Record<'a>> + Clone,
     ) -> Result<(), Stop> {
-        let mut keys: Vec<String> = Vec::new();
-        for record in records.filter(is_command) {
+        if self.lacked_by(records.clone()).is_empty() {
+            return Ok(());
+        }
+        // What a commit has made durable leaves memory with it: none may be under way when it is asked what is lacked.
+        self.await_commit().await?;
+        let keys = self.lacked_by(records);
+        self.fetch(keys).await.map(drop)
+    }
+
+    fn lacked_by<'a>(&self, records: impl Iterator<Item = Record<'a>>) -> Vec<String> {
+        let lacked = |record: Record<'a>| {
             let command = read_command(record.value.unwrap_or_default());
             let (key, value) = (record.key, record.value);
-            keys.extend(self.books.lacked_by(&CommandRecord { key, value, headers: &[], command }));
-        }
-        self.fetch(keys).await.map(drop)
+            self.books.lacked_by(&CommandRecord { key, value, headers: &[], command })
+        };
+        records.filter(is_command).flat_map(lacked).collect()
     }
 
     /// Brings what the next duties touch.
