@@ -64,18 +64,20 @@ impl Books {
         let Ok(event) = &record.event else { return Ahead::Refused };
         let is_too_large = record.value.is_some_and(|value| value.len() > self.settings.max_event_bytes);
         let metric = self.metrics.find(&event.code).map(|place| self.metrics.get(place));
-        // Whether a plan still names a metric that was removed depends on everybody.
-        let Some(metric) = metric.filter(|metric| !metric.is_removed && !is_too_large) else {
-            return Ahead::Refused;
-        };
+        let Some(metric) = metric.filter(|_| !is_too_large) else { return Ahead::Refused };
         let happened_at = event.happened_at.unwrap_or(self.now);
-        let owner = self.owner(event, happened_at);
         let is_in_time =
             (self.horizon()..=self.now.plus(self.settings.future_limit.exact())).contains(&happened_at);
-        if !is_in_time || self.check_values(event, &metric.thing, &owner, happened_at).is_err() {
+        if !is_in_time {
             return Ahead::Refused;
         }
+        let owner = self.owner(event, happened_at);
+        let is_sound = self.check_values(event, &metric.thing, &owner, happened_at).is_ok();
         let Owner::Subscription(number) = owner else { return Ahead::Unowned };
+        // Whether a plan still names a metric that was removed, and asks for a price, depends on what is still to be done.
+        if metric.is_removed || !is_sound {
+            return Ahead::Waits(number);
+        }
         let customer = self.subscriptions.get(number).customer;
         if is_held_up(number, customer) || self.has_due(number) || self.refuses(number, happened_at) {
             return Ahead::Waits(number);

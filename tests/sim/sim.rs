@@ -181,10 +181,12 @@ fn histories_come_to_what_simulate_says() {
     }
 }
 
-/// A commit that ended between the question and the answer took an invoice out of memory that the next command named.
+/// A commit that ended between the question and the answer took an invoice out of memory that the next command named; and
+/// usage was overtaken because its metric was removed.
 #[test]
 fn seeds_that_once_found_something_find_nothing() {
     prove_one(4789);
+    prove_one(32_103);
 }
 
 #[test]
