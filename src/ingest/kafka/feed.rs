@@ -259,6 +259,9 @@ impl KafkaFeed {
 
     fn hear(&mut self, asked: Asked, ends: Vec<Result<u64, Trouble>>) {
         let at = since(self.epoch);
+        if ends.iter().all(Result::is_ok) {
+            self.merge.answered(at - asked.at);
+        }
         for (log, end) in LogName::ALL.into_iter().zip(ends) {
             match end {
                 Ok(end) => self.merge.reaches(log, Offset(end), asked, at),

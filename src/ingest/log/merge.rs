@@ -3,10 +3,11 @@
 //! The next record is the one with the earliest append time; at a tie the log decides, in the order of [`LogName`]. A
 //! log that has nothing to offer might still have something earlier under way. So a record waits until every such log
 //! has been asked for its end, a moment after the record came, and has been read up to there: what is appended later is
-//! later. The order is then the same whoever reads, and whenever. Where replicas lag, a record may stay hidden for longer than
-//! that moment: one that a question should have told of, and didn't, shows it, and then the others are waited for as long as
-//! that one was hidden. Only where nobody answers, or a log doesn't get to its
-//! end, the others go on after a while; what comes later than that takes effect when it comes, and is counted.
+//! later. The order is then the same whoever reads, and whenever. A busy broker shows a record later than that moment: where
+//! answers take long, a record waits longer before the others are asked. Where replicas lag, a record may stay hidden for
+//! longer still: one that a question should have told of, and didn't, shows it, and then the others are waited for as long as
+//! that one was hidden. Only where nobody answers, or a log doesn't get to its end, the others go on after a while; what
+//! comes later than that takes effect when it comes, and is counted.
 
 use super::{Limits, LogName, Offset, PerLog, Positions, Record, Run};
 use std::collections::VecDeque;
@@ -14,6 +15,10 @@ use std::time::Duration;
 
 /// How long a broker may take from the moment that it gives a record its time until everybody can see it.
 pub const SEEN_AFTER: Duration = Duration::from_millis(10);
+
+/// A busy broker takes longer: so many times as long as it takes to answer, and no longer than that.
+const ANSWERS: u32 = 3;
+const SEEN_AFTER_MAX: Duration = Duration::from_millis(300);
 
 /// Further apart than this no two clocks are, of brokers or ours.
 pub const CLOCKS_APART_MS: i64 = 10_000;
@@ -36,6 +41,8 @@ pub struct Merge {
     logs: PerLog<Queue>,
     /// Not before that all logs show what they hold.
     shown_at: Duration,
+    /// How long answers take lately.
+    answers_take: Duration,
     /// The latest that was taken.
     taken: Option<(i64, LogName)>,
 }
@@ -78,7 +85,7 @@ impl Merge {
             reached_ms: i64::MIN,
             ..Queue::default()
         });
-        Merge { logs, shown_at: Duration::ZERO, taken: None }
+        Merge { logs, shown_at: Duration::ZERO, answers_take: Duration::ZERO, taken: None }
     }
 
     /// Adds what was read of a log, behind what was read of it before.
@@ -103,6 +110,11 @@ impl Merge {
         if asked.at > queue.asked.at {
             queue.asked = asked;
         }
+    }
+
+    /// Notes how long an answer took: who is slow to answer is slow to show records.
+    pub fn answered(&mut self, took: Duration) {
+        self.answers_take = took.max(self.answers_take * 3 / 4);
     }
 
     /// Notes that nothing more will come below an offset.
@@ -178,7 +190,7 @@ impl Merge {
         let others = self.without_offer(log).map(|queue| {
             if queue.come_to < queue.end {
                 queue.moved_at + STALLED
-            } else if self.logs[log].comes_before(queue.asked, self.shown_at) {
+            } else if self.comes_before(log, queue.asked) {
                 Duration::ZERO
             } else {
                 queue.asked.at + STALLED
@@ -190,9 +202,22 @@ impl Merge {
     /// From when on an answer would tell that the next record of a log comes before everything that hasn't come yet.
     fn ask_at(&self, log: LogName) -> Option<Duration> {
         let (_, came) = self.logs[log].runs.front()?;
-        let is_open =
-            self.without_offer(log).any(|queue| !self.logs[log].comes_before(queue.asked, self.shown_at));
-        is_open.then_some(self.shown_at.max(*came + SEEN_AFTER))
+        let is_open = self.without_offer(log).any(|queue| !self.comes_before(log, queue.asked));
+        is_open.then_some(self.seen_at(*came))
+    }
+
+    /// Whether all of a log's first run is earlier than what is appended to other logs after that question.
+    fn comes_before(&self, log: LogName, asked: Asked) -> bool {
+        let queue = &self.logs[log];
+        let Some((run, came)) = queue.runs.front() else { return false };
+        let newest_ms = run.last().map_or(i64::MAX, |last| last.appended_ms.max(queue.reached_ms));
+        self.seen_at(*came) <= asked.at || newest_ms.saturating_add(CLOCKS_APART_MS) <= asked.wall_ms
+    }
+
+    /// From when on everything can be seen that is earlier than what has come by then.
+    fn seen_at(&self, came: Duration) -> Duration {
+        let seen_after = (self.answers_take * ANSWERS).clamp(SEEN_AFTER, SEEN_AFTER_MAX);
+        self.shown_at.max(came + seen_after)
     }
 
     /// Says how many of these records others were taken before that belong behind them.
@@ -218,14 +243,6 @@ impl Queue {
     fn next_ms(&self) -> Option<i64> {
         let record = self.runs.front()?.0.first()?;
         Some(record.appended_ms.max(self.reached_ms))
-    }
-
-    /// Whether all of the first run is earlier than what is appended to other logs after that question.
-    fn comes_before(&self, asked: Asked, shown_at: Duration) -> bool {
-        let Some((run, came)) = self.runs.front() else { return false };
-        let newest_ms = run.last().map_or(i64::MAX, |last| last.appended_ms.max(self.reached_ms));
-        shown_at.max(*came + SEEN_AFTER) <= asked.at
-            || newest_ms.saturating_add(CLOCKS_APART_MS) <= asked.wall_ms
     }
 
     /// For how long at least these records could not be seen: their log has been asked since, and didn't tell of them.
@@ -353,6 +370,22 @@ mod tests {
         assert!(merge.take(&ALL, NOW + SEEN_AFTER).runs.is_empty(), "it was asked too soon");
         answer(&mut merge, NOW + SEEN_AFTER);
         assert_eq!(order(&merge.take(&ALL, NOW + SEEN_AFTER)), [(Usage, 0)]);
+    }
+
+    #[test]
+    fn where_answers_take_long_a_record_waits_longer() {
+        let slow = Duration::from_millis(50);
+        let mut merge = merge(&[]);
+        merge.answered(slow);
+        merge.add(run(Usage, 0, &[10]), NOW);
+        assert_eq!(merge.take(&ALL, NOW).ask_at, Some(NOW + 3 * slow));
+        answer(&mut merge, NOW + slow);
+        assert!(merge.take(&ALL, NOW + slow).runs.is_empty(), "it was asked too soon");
+        answer(&mut merge, NOW + 3 * slow);
+        assert_eq!(order(&merge.take(&ALL, NOW + 3 * slow)), [(Usage, 0)]);
+        (0..10).for_each(|_| merge.answered(Duration::from_millis(1)));
+        merge.add(run(Usage, 1, &[20]), NOW + 4 * slow);
+        assert_eq!(merge.take(&ALL, NOW + 4 * slow).ask_at, Some(NOW + 4 * slow + SEEN_AFTER));
     }
 
     #[test]
