@@ -5,8 +5,6 @@ import json
 
 FATES = ("billed", "late", "duplicate", "parked", "rejected", "cancelled")
 AT_ONCE = 1000
-# As docs/REDIS.md says.
-SUBSCRIPTIONS_TOGETHER = 8
 
 
 def fault(at, *all_sent, partitions=4, units=True):
@@ -30,9 +28,7 @@ def fault(at, *all_sent, partitions=4, units=True):
 
 def units_of(at, shard, subscriptions):
     """The units of a shard: those of open periods, and those that came late and that an open period carries."""
-    usage = sum(map(in_periods, documents(at, shard, "usage", subscriptions)))
-    together = -(-subscriptions // SUBSCRIPTIONS_TOGETHER)
-    return usage + sum(map(carried, documents(at, shard, "subscriptions", together)))
+    return sum(in_periods(text) + carried(text) for text in documents(at, shard, "usage", subscriptions))
 
 
 def documents(at, shard, kind, count):
@@ -49,6 +45,5 @@ def in_periods(text):
 def carried(text):
     if b'"carries"' not in text:
         return 0
-    periods = (period for subscription in json.loads(text) for period in subscription[5])
-    carries = (carry for period in periods if len(period) > 2 for carry in period[2].get("carries", []))
+    carries = (carry for period in json.loads(text) if len(period) > 3 for carry in period[3].get("carries", []))
     return sum(decimal.Decimal(units) for carry in carries for _, units in carry["metrics"].values())

@@ -411,7 +411,7 @@ impl Books {
                 LateAs::NextPeriod
             }
         };
-        let subscription = self.subscriptions.get_mut(number);
+        let subscription = self.subscriptions.get_usage_mut(number);
         let original = subscription.window(ordinal).expect("the window is there");
         let (from, to) = (original.period.from, original.to);
         let window = subscription.window_mut(carrier).expect("the carrier is a window");
@@ -427,7 +427,8 @@ impl Books {
     /// Adds usage to what a sealed period would have been with it; the carrier bills the difference.
     fn add_increment(&mut self, number: u32, ordinal: u32, carrier: u32, checked: &Checked<'_>) {
         let now = self.now;
-        let original = self.subscriptions.get_mut(number).window_mut(ordinal).expect("the window is there");
+        let original =
+            self.subscriptions.get_usage_mut(number).window_mut(ordinal).expect("the window is there");
         let time = original.time(checked.happened_at, now);
         let sealing = original.sealed.as_deref_mut().expect("late usage is of a sealed period");
         let prices = sealing.prices.clone();

@@ -124,7 +124,7 @@ impl Books {
                 self.remove_from(number, carrier, checked, held);
             }
         }
-        let subscription = self.subscriptions.get_mut(number);
+        let subscription = self.subscriptions.get_usage_mut(number);
         let original = subscription.window(original).expect("it was just seen");
         let (from, to) = (original.period.from, original.to);
         subscription.window_mut(carrier).expect("the carrier is open").carried(from, to).count(checked, -1);
@@ -150,7 +150,8 @@ impl Books {
 
     fn remove_increment(&mut self, number: u32, original: u32, checked: &Checked<'_>) {
         let now = self.now;
-        let window = self.subscriptions.get_mut(number).window_mut(original).expect("the window is known");
+        let window =
+            self.subscriptions.get_usage_mut(number).window_mut(original).expect("the window is known");
         let time = window.time(checked.happened_at, now);
         let sealing = window.sealed.as_deref_mut().expect("late usage is of a sealed period");
         let prices = sealing.prices.clone();

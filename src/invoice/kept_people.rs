@@ -16,11 +16,12 @@ use super::digest::invoice_id;
 use super::document::Reason;
 use super::instant::{DAY, Instant};
 use super::keep::{Opened, Unreadable};
-use super::kept::{CarriedText, is_false, raw};
+use super::kept::{is_false, raw};
 use super::kept_bills::DraftText;
 use super::kept_held::HeldText;
 use super::kept_usage::{BucketText, bucket_texts, read_buckets};
 use super::period::{Anchor, End, Period, Share};
+use super::rare::Rare;
 use super::shared::Shared;
 use super::write::Object;
 use crate::catalog::Record;
@@ -311,8 +312,6 @@ struct WindowRestText {
     /// Cents that were paid in advance, or none if nothing was; otherwise the draft says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     advance: Option<AdvanceText>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    carries: Vec<CarriedText>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sealed: Option<SealingText>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -373,10 +372,6 @@ struct SealingText {
     share: (i64, i64),
     base_fee_cents: i128,
     billed: Vec<BucketText>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    with_late: Option<Vec<BucketText>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    carrier: Option<u32>,
 }
 
 /// A subscription as it was kept, and its drafts.
@@ -570,7 +565,6 @@ impl WindowText {
             draft,
             planned: window.planned.map(|(to, end)| (to, end_text(end))),
             advance: advance_text(&window.prepaid),
-            carries: window.carries.iter().map(CarriedText::of).collect(),
             sealed: window.sealed.as_deref().map(SealingText::of),
             fresh: window.fresh.iter().map(HeldText::of).collect(),
         };
@@ -612,7 +606,7 @@ impl WindowText {
             usage: Default::default(),
             bill: rest.bill,
             prepaid: read_advance(rest.advance),
-            carries: rest.carries.into_iter().map(CarriedText::read).collect(),
+            carries: Rare::default(),
             sealed,
             fresh: rest.fresh.into_iter().map(HeldText::read).collect(),
         };
@@ -624,7 +618,7 @@ impl WindowRestText {
     fn says_something(&self) -> bool {
         let bounds = self.to.is_some() || self.end.is_some() || self.planned.is_some();
         let billing = self.bill.is_some() || self.advance.is_some() || self.sealed.is_some();
-        bounds || billing || self.plan.is_some() || !self.carries.is_empty() || !self.fresh.is_empty()
+        bounds || billing || self.plan.is_some() || !self.fresh.is_empty()
     }
 }
 
@@ -636,8 +630,6 @@ impl SealingText {
             share: (sealing.share.part, sealing.share.whole),
             base_fee_cents: sealing.base_fee_cents,
             billed: bucket_texts(&sealing.billed),
-            with_late: sealing.with_late.as_ref().map(bucket_texts),
-            carrier: sealing.carrier,
         }
     }
 
@@ -648,8 +640,8 @@ impl SealingText {
             share: Share { part: self.share.0, whole: self.share.1 },
             base_fee_cents: self.base_fee_cents,
             billed: read_buckets(self.billed),
-            with_late: self.with_late.map(read_buckets),
-            carrier: self.carrier,
+            with_late: None,
+            carrier: None,
         }
     }
 }

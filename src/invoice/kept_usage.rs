@@ -3,26 +3,42 @@
 use std::collections::BTreeMap;
 
 use num_bigint::BigInt;
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeSeq;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::aggregate::{Bucket, Buckets, Extra, FreeUse, Group, LineKey, Total, Weighed};
 use super::bills::Bills;
-use super::books::{Bill, Books, Draft, Stage, Subscription};
+use super::books::{Bill, Books, Draft, Stage, Subscription, Window};
 use super::instant::Instant;
+use super::kept::CarriedText;
 use super::quantity::Quantity;
 
-/// What usage changes of a subscription: the buckets of its windows that aren't sealed, and what their drafts have told.
+/// What usage changes of a subscription: the buckets of its windows that aren't sealed, what their drafts have told, and
+/// what came late.
 #[derive(Serialize, Deserialize)]
 pub(super) struct UsageText(Vec<WindowUseText>);
 
-/// Which window, and its buckets; where it has a draft, what that has told. The invoice that opens the subscription names
-/// no window.
-#[derive(Serialize, Deserialize)]
+/// Which window, and its buckets; where it has a draft, what that has told; where usage came late, what of that concerns
+/// it. The invoice that opens the subscription names no window.
+#[derive(Deserialize)]
 struct WindowUseText(
     Option<u32>,
     Vec<BucketText>,
-    #[serde(default, skip_serializing_if = "Option::is_none")] Option<ToldText>,
+    #[serde(default)] Option<ToldText>,
+    #[serde(default)] Option<LateText>,
 );
+
+/// Late usage that the window's invoice carries; of a sealed window, what it would have been with late usage that isn't
+/// billed yet, and who carries that.
+#[derive(Serialize, Deserialize)]
+struct LateText {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    carries: Vec<CarriedText>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    with_late: Option<Vec<BucketText>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    carrier: Option<u32>,
+}
 
 /// How many times a draft was announced, the document last announced, condensed; and where it is to be announced again,
 /// when, and whether a record asks for that.
@@ -36,13 +52,51 @@ struct ToldText(
 impl UsageText {
     pub(super) fn of(subscription: &Subscription, opening: Option<u32>, bills: &Bills) -> UsageText {
         let told = |number: u32| bills.get(number).and_then(ToldText::of);
-        let opening = opening.and_then(told).map(|told| WindowUseText(None, Vec::new(), Some(told)));
+        let opening = opening.and_then(told).map(|told| WindowUseText(None, Vec::new(), Some(told), None));
         let windows = subscription.windows.iter().filter_map(|window| {
-            let told = window.bill.and_then(told);
-            let is_needed = !window.usage.is_empty() || told.is_some();
-            is_needed.then(|| WindowUseText(Some(window.ordinal), bucket_texts(&window.usage), told))
+            let (told, late) = (window.bill.and_then(told), LateText::of(window));
+            let is_needed = !window.usage.is_empty() || told.is_some() || late.is_some();
+            is_needed.then(|| WindowUseText(Some(window.ordinal), bucket_texts(&window.usage), told, late))
         });
         UsageText(opening.into_iter().chain(windows).collect())
+    }
+}
+
+/// What isn't there isn't written, but where something follows it.
+impl Serialize for WindowUseText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let WindowUseText(ordinal, buckets, told, late) = self;
+        let mut list = serializer.serialize_seq(None)?;
+        list.serialize_element(ordinal)?;
+        list.serialize_element(buckets)?;
+        if told.is_some() || late.is_some() {
+            list.serialize_element(told)?;
+        }
+        if late.is_some() {
+            list.serialize_element(late)?;
+        }
+        list.end()
+    }
+}
+
+impl LateText {
+    fn of(window: &Window) -> Option<LateText> {
+        let sealing = window.sealed.as_deref();
+        let text = LateText {
+            carries: window.carries.iter().map(CarriedText::of).collect(),
+            with_late: sealing.and_then(|sealing| sealing.with_late.as_ref()).map(bucket_texts),
+            carrier: sealing.and_then(|sealing| sealing.carrier),
+        };
+        let says_something = !text.carries.is_empty() || text.with_late.is_some() || text.carrier.is_some();
+        says_something.then_some(text)
+    }
+
+    fn put_into(self, window: &mut Window) {
+        window.carries = self.carries.into_iter().map(CarriedText::read).collect();
+        if let Some(sealing) = window.sealed.as_deref_mut() {
+            sealing.with_late = self.with_late.map(read_buckets);
+            sealing.carrier = self.carrier;
+        }
     }
 }
 
@@ -63,13 +117,16 @@ impl ToldText {
 impl Books {
     /// Gives a subscription that was just opened what was used.
     pub(super) fn open_usage(&mut self, number: u32, text: UsageText) {
-        for WindowUseText(ordinal, buckets, told) in text.0 {
+        for WindowUseText(ordinal, buckets, told, late) in text.0 {
             let bill = match ordinal {
                 None => self.opening_of(number),
                 Some(ordinal) => {
                     let subscription = self.subscriptions.get_mut(number);
                     subscription.window_mut(ordinal).and_then(|window| {
                         window.usage = read_buckets(buckets);
+                        if let Some(late) = late {
+                            late.put_into(window);
+                        }
                         window.bill
                     })
                 }

@@ -91,11 +91,12 @@ impl Books {
 impl Carried {
     pub(super) fn count(&mut self, checked: &Checked<'_>, sign: i64) {
         let metric = &checked.metric;
-        let used = self.metrics.entry(metric.code.clone()).or_insert_with(|| MetricUse {
-            events: 0,
-            units: matches!(metric.aggregation, Aggregation::Count | Aggregation::Sum)
-                .then(Quantity::default),
-        });
+        if !self.metrics.contains_key(&metric.code) {
+            let is_summed = matches!(metric.aggregation, Aggregation::Count | Aggregation::Sum);
+            let unused = MetricUse { events: 0, units: is_summed.then(Quantity::default) };
+            self.metrics.insert(metric.code.clone(), unused);
+        }
+        let used = self.metrics.get_mut(&metric.code).expect("it is there by now");
         used.events = used.events.saturating_add_signed(sign);
         if let Some(units) = &mut used.units {
             let value = match &checked.reading {

@@ -33,7 +33,7 @@ pub(super) struct Standing {
     pub(super) books: Contents,
 }
 
-pub(super) const SCHEMA: u32 = 2;
+pub(super) const SCHEMA: u32 = 3;
 
 pub(super) fn read_standing(record: Option<&[u8]>, territory: &Territory) -> Result<Option<Standing>, Stop> {
     let Some(record) = record else { return Ok(None) };
