@@ -56,10 +56,12 @@ pub enum Bug {
     AheadOfCommands,
     /// Which usage was decided ahead of its turn is forgotten when a shard is opened.
     AheadForgotten,
+    /// Drafts that are still to follow a record don't when a shard is opened.
+    FollowingForgotten,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 25] = [
+    pub const ALL: [Bug; 26] = [
         Bug::NoFence,
         Bug::NumericEpochOnly,
         Bug::PositionBeforeState,
@@ -85,6 +87,7 @@ impl Bug {
         Bug::AheadByState,
         Bug::AheadOfCommands,
         Bug::AheadForgotten,
+        Bug::FollowingForgotten,
     ];
 }
 

@@ -1,6 +1,6 @@
 //! The catalog changes: records take effect, wait, or are refused; open drafts follow.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::books::{
@@ -8,7 +8,6 @@ use super::books::{
     Subscription,
 };
 use super::calendar::Date;
-use super::grace;
 use super::instant::Instant;
 use super::notice::{Notice, Topic};
 use super::period::Anchor;
@@ -19,9 +18,8 @@ use crate::catalog::entity::Entity;
 use crate::catalog::fault::Fault;
 use crate::catalog::metric::Metric;
 use crate::catalog::plan::{Charge, Plan};
-use crate::catalog::settings::{Refresh, Settings};
+use crate::catalog::settings::Settings;
 use crate::catalog::{Kind, Name, Record};
-use crate::planted::{self, Bug};
 
 impl Books {
     pub(super) fn take_catalog_record(
@@ -230,10 +228,8 @@ impl Books {
 
     /// Puts a record in force, and after it those that waited for what it brings.
     fn take_effect(&mut self, record: Record, source: &[u8]) {
-        let mut before = self.digests_before(&record);
-        if planted::is(Bug::RedatingIgnoresEntity) && matches!(record, Record::Entity(_)) {
-            before.clear();
-        }
+        let at_once = self.following_at_once(&record);
+        let following = self.following_by_and_by(&record, &at_once);
         let mut waited = self.adopt_and_wake(record, source);
         // Of all that can take effect by now the record that came first.
         while let Some(number) = waited.pop_first() {
@@ -248,67 +244,11 @@ impl Books {
                 Err(fault) => self.refuse(&fault, waiting.key.as_deref(), Some(&waiting.value)),
             }
         }
-        self.follow(before);
-    }
-
-    /// What the drafts said that the record may touch.
-    fn digests_before(&self, record: &Record) -> BTreeMap<u32, u64> {
-        let all = |books: &Books| {
-            books.drafts.iter().map(|number| (*number, books.shown_digest(*number))).collect()
-        };
-        let customer = match record {
-            Record::Customer(record) => self.customers.find(&record.external_id),
-            Record::Subscription(record) => self.customers.find(&record.customer),
-            Record::Removed(name) if name.kind == Kind::Customer => self.customers.find(&name.code),
-            Record::Removed(name) if name.kind == Kind::Subscription => {
-                self.subscriptions.find(&name.code).map(|number| self.subscriptions.get(number).customer)
-            }
-            // What is removed stays as it was for all that names it.
-            Record::Removed(_) => None,
-            _ => return all(self),
-        };
-        if self.waiting.is_awaited(&record.name()) {
-            return all(self);
+        self.follow_at_once(at_once);
+        if following.is_some() {
+            self.keeping.note_following();
         }
-        let mut drafts = BTreeMap::new();
-        for number in customer.map(|customer| self.drafts_of(customer)).unwrap_or_default() {
-            drafts.insert(number, self.shown_digest(number));
-        }
-        drafts
-    }
-
-    fn drafts_of(&self, customer: u32) -> BTreeSet<u32> {
-        let subscriptions = &self.customers.get(customer).subscriptions;
-        let windows = subscriptions.iter().flat_map(|number| &self.subscriptions.get(*number).windows);
-        let mut drafts: BTreeSet<u32> = windows.filter_map(|window| window.bill).collect();
-        for number in subscriptions {
-            drafts.extend(self.opening_of(*number));
-        }
-        drafts.retain(|number| self.drafts.contains(number));
-        drafts
-    }
-
-    /// Dates open drafts anew, and has those announced whose document changed (R17, R33).
-    fn follow(&mut self, before: BTreeMap<u32, u64>) {
-        for (number, digest) in before {
-            if self.draft(number).is_none() {
-                continue;
-            }
-            self.redate(number);
-            if self.shown_digest(number) != digest {
-                self.told_mut(number).expect("only drafts are told again").is_to_be_told = true;
-                self.schedule(self.now, Due::Tell(number));
-            }
-        }
-    }
-
-    fn redate(&mut self, number: u32) {
-        let finalizes_at = grace::finalizes_at(self, &self.bills[number]);
-        let draft = self.draft_mut(number).expect("only drafts are dated anew");
-        if draft.finalizes_at != finalizes_at {
-            draft.finalizes_at = finalizes_at;
-            self.schedule(finalizes_at, Due::Finalize(number));
-        }
+        self.following = following;
     }
 
     /// Puts one record in force; says which records waited for it, by the order in which they came.
@@ -345,17 +285,8 @@ impl Books {
     fn adopt_settings(&mut self, mut settings: Settings) {
         // How large an event may be is the processor's own affair: it isn't among what the log says.
         settings.max_event_bytes = self.settings.max_event_bytes;
-        let refresh = std::mem::replace(&mut self.settings, settings).refresh;
+        self.settings = settings;
         self.schedule_by_settings();
-        if refresh == self.settings.refresh {
-            return;
-        }
-        for number in self.drafts.clone() {
-            match self.settings.refresh {
-                Refresh::AtFinalization => self.freeze(number),
-                Refresh::Continuous => self.draft_mut(number).expect("a draft is a draft").frozen = None,
-            }
-        }
     }
 
     /// Dates anew what the settings date, wherever it may be by now.

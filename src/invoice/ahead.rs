@@ -104,7 +104,9 @@ impl Books {
             || subscription.wants_opening
             || subscription.windows.iter().any(|window| match window.bill {
                 None => !window.is_sealed() && window.to <= self.now,
-                Some(bill) => self.draft(bill).is_some_and(|draft| draft.has_due(self.now)),
+                Some(bill) => {
+                    self.draft(bill).is_some_and(|draft| draft.has_due(self.now) || self.is_to_follow(bill))
+                }
             })
     }
 

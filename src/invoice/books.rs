@@ -15,6 +15,7 @@ use super::aggregate::Buckets;
 use super::bills::Bills;
 use super::document::{Document, Figures, InvoiceId, Reason};
 use super::filing::Filed;
+use super::follow::Following;
 use super::ids::Ids;
 use super::instant::Instant;
 use super::keep::Keeping;
@@ -105,6 +106,8 @@ pub struct Books {
     pub(super) counts_for: Box<dyn Fn(&str) -> bool + Send>,
     pub(super) number_requests: Vec<NumberRequest>,
     pub(super) waiting: Waiting,
+    /// The drafts that are still to follow what the catalog says by now.
+    pub(super) following: Option<Following>,
     pub(super) terms: Shared<CustomerTerms>,
     pub(super) frames: Shared<Frame>,
     pub(super) customers: Roster<Customer>,
@@ -150,6 +153,7 @@ pub enum Due {
 }
 
 /// A plan as it stands, and how its charges are counted: one that is taken out and comes again is a new one.
+#[derive(Clone)]
 pub struct PlanState {
     pub next_charge: u32,
     /// How many times charges have been added since the plan was new.
@@ -527,6 +531,7 @@ impl Books {
             counts_for: Box::new(|_| true),
             number_requests: Vec::new(),
             waiting: Waiting::default(),
+            following: None,
             terms: Shared::default(),
             frames: Shared::default(),
             customers: Roster::default(),
@@ -621,7 +626,7 @@ impl Books {
 
     /// The instant of the next duty.
     pub fn next_deadline(&self) -> Option<Instant> {
-        match self.turns.is_empty() {
+        match self.turns.is_empty() && self.following.is_none() {
             true => self.deadlines.peek().map(|Reverse((at, _))| *at),
             false => Some(self.now),
         }

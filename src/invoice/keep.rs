@@ -19,6 +19,7 @@ use super::id_chunks::IdChunk;
 use super::ids::{Entry, HeldId, pack, unpack};
 use super::instant::Instant;
 use super::kept::{PlanText, PricesText, ShelfText, UnbillableText, WaitingText};
+use super::kept_following::{self, FollowingText};
 use super::kept_held::HeldText;
 use super::kept_people::{CustomerText, SubscriptionText, TOGETHER};
 use super::kept_usage::UsageText;
@@ -50,6 +51,9 @@ pub struct Keeping {
     pub(super) filing: Filing,
     waiting_known: BTreeSet<u64>,
     had_unbillable: bool,
+    /// Whether drafts have begun to follow a record since the books were last kept, and whether they did then.
+    has_new_following: bool,
+    had_following: bool,
 }
 
 /// A stretch of ids that lies in one document, and when the last of them is over.
@@ -86,6 +90,8 @@ pub struct Contents {
     commands: (u64, u64),
     ids: (u64, u64),
     unbillable: bool,
+    /// Where drafts are still to follow a record: those of lower numbers have.
+    follows: Option<u32>,
     next_prices: u32,
     entity_numbers: Vec<(String, u64)>,
     fates: [u64; 6],
@@ -110,6 +116,10 @@ impl Keeping {
 
     pub(super) fn mark_parked(&mut self, number: u64) {
         self.parked.extend(self.is_on.then_some(number));
+    }
+
+    pub(super) fn note_following(&mut self) {
+        self.has_new_following = self.is_on;
     }
 
     pub(super) fn note_sealed(&mut self, number: u32) {
@@ -175,6 +185,7 @@ impl Books {
         self.keep_parked(&mut changes);
         self.keep_commands(&mut changes);
         self.keep_unbillable(&mut changes);
+        self.keep_following(&mut changes);
         self.keep_ids(&mut changes);
         changes
     }
@@ -191,13 +202,7 @@ impl Books {
             changes.put(format!("metric:{place}"), &ShelfText::of(self.metrics.get(place)));
         }
         for place in std::mem::take(&mut keeping.plans) {
-            let kept = self.plans.get(place);
-            let (next_charge, generation) = (kept.thing.next_charge, kept.thing.generation);
-            let prices = kept.thing.prices.version;
-            changes.put(
-                format!("plan:{place}"),
-                &PlanText { shelf: ShelfText::of(kept), next_charge, generation, prices },
-            );
+            changes.put(format!("plan:{place}"), &PlanText::of(self.plans.get(place)));
         }
         for version in std::mem::take(&mut keeping.new_prices) {
             let Some(prices) = keeping.price_lists.get(&version) else { continue };
@@ -289,6 +294,21 @@ impl Books {
         }
     }
 
+    /// What was in force before is kept until the last draft has followed.
+    fn keep_following(&mut self, changes: &mut Changes) {
+        let is_new = std::mem::take(&mut self.keeping.has_new_following);
+        match &self.following {
+            Some(following) if is_new => {
+                changes.put(kept_following::KEY.to_owned(), &FollowingText::of(following, self));
+                self.keeping.had_following = true;
+            }
+            None if std::mem::take(&mut self.keeping.had_following) => {
+                changes.forgets.push(kept_following::KEY.to_owned());
+            }
+            _ => {}
+        }
+    }
+
     /// Ids go into documents one behind the other; the last one grows until it is full.
     fn keep_ids(&mut self, changes: &mut Changes) {
         let horizon = self.horizon();
@@ -345,6 +365,7 @@ impl Books {
             commands: (keeping.first_command, keeping.next_command),
             ids: (first_chunk, keeping.next_chunk),
             unbillable: !self.unbillable.is_empty(),
+            follows: self.following.as_ref().map(|following| following.next),
             next_prices: keeping.next_prices,
             entity_numbers: self.entity_numbers.iter().map(|(code, count)| (code.clone(), *count)).collect(),
             fates: [billed, late, duplicate, parked, rejected, cancelled],
@@ -451,6 +472,7 @@ impl Contents {
         keys.extend((self.commands.0..self.commands.1).map(|number| format!("command:{number}")));
         keys.extend((self.ids.0..self.ids.1).map(|number| format!("ids:{number}")));
         keys.extend(self.unbillable.then(|| "unbillable".to_owned()));
+        keys.extend(self.follows.map(|_| kept_following::KEY.to_owned()));
         keys
     }
 }

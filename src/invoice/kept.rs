@@ -11,7 +11,7 @@ use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::books::{Carried, Kept, MetricUse, Unbillable, UnbillableKey};
+use super::books::{Carried, Kept, MetricUse, PlanState, Unbillable, UnbillableKey};
 use super::instant::{Instant, SECOND};
 use super::keep::Unreadable;
 use super::quantity::Quantity;
@@ -115,6 +115,14 @@ pub(super) struct PlanText {
     pub next_charge: u32,
     pub generation: u8,
     pub prices: u32,
+}
+
+impl PlanText {
+    pub(super) fn of(kept: &Kept<PlanState>) -> PlanText {
+        let PlanState { next_charge, generation, prices } = &kept.thing;
+        let (next_charge, generation, prices) = (*next_charge, *generation, prices.version);
+        PlanText { shelf: ShelfText::of(kept), next_charge, generation, prices }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -62,6 +62,13 @@ impl Books {
         let mut duties = 0;
         while let Some(at) = self.next_deadline().filter(|at| *at <= until) {
             self.now = self.now.max(at);
+            while let Some(draft) = self.follow_next() {
+                self.bills[draft].subscription().map(&mut passed);
+                duties += 1;
+                if duties == duties_max {
+                    return Passed::Some;
+                }
+            }
             self.gather();
             while let Some(turn) = self.turns.pop_first() {
                 if self.lacks(turn.due) {

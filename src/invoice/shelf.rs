@@ -9,11 +9,13 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use super::marked::Marked;
 
 /// Things of one small kind, each known by its code; a removed one keeps its last version.
+#[derive(Clone)]
 pub struct Shelf<T> {
     places: BTreeMap<String, u32>,
     things: Vec<Kept<T>>,
 }
 
+#[derive(Clone)]
 pub struct Kept<T> {
     pub thing: T,
     pub is_removed: bool,

@@ -57,6 +57,15 @@ impl Waiting {
         self.records.get(&number).map(|(waiting, _)| waiting)
     }
 
+    /// The customers of people's records that wait.
+    pub fn customers(&self) -> impl Iterator<Item = &str> {
+        self.records.values().filter_map(|(waiting, _)| match &waiting.record {
+            Record::Customer(record) => Some(record.external_id.as_str()),
+            Record::Subscription(record) => Some(record.customer.as_str()),
+            _ => None,
+        })
+    }
+
     pub fn numbers(&self) -> impl Iterator<Item = u64> {
         self.records.keys().copied()
     }

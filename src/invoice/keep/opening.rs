@@ -13,6 +13,7 @@ use crate::invoice::books::{Books, Due, Life, PlanState, PriceList, PricedCharge
 use crate::invoice::id_chunks::{CHUNK_BYTES_MAX, IdChunk, read_chunk};
 use crate::invoice::instant::Instant;
 use crate::invoice::kept::{PlanText, PricesText, ShelfText, UnbillableText, WaitingText};
+use crate::invoice::kept_following;
 use crate::invoice::kept_held::HeldText;
 use crate::invoice::kept_people::{CustomerText, ReadSubscription, SubscriptionText};
 use crate::invoice::waiting::WaitingRecord;
@@ -40,6 +41,10 @@ impl Opening {
     /// Takes the next document of [`Books::keys`], in their order.
     pub fn take(&mut self, key: &str, bytes: Option<&[u8]>) -> Opened<()> {
         match bytes {
+            Some(bytes) if key == kept_following::KEY => {
+                let next = self.contents.follows.unwrap_or(0);
+                self.books.open_following(next, bytes)
+            }
             Some(bytes) => self.books.open_document(key, bytes),
             // The oldest commands may be forgotten already, and nobody may have changed the entity that needs no record.
             None if key.starts_with("command:") || key == "entity:0" => Ok(()),
@@ -55,6 +60,10 @@ impl Opening {
         books.keeping.next_command = contents.commands.1;
         books.keeping.waiting_known = books.waiting.numbers().collect();
         books.keeping.had_unbillable = contents.unbillable;
+        books.keeping.had_following = contents.follows.is_some();
+        if planted::is(Bug::FollowingForgotten) {
+            books.following = None;
+        }
         if !planted::is(Bug::DeadlineNotDerivedOnOpen) {
             books.schedule_everything();
         }
@@ -189,11 +198,11 @@ impl Books {
         let Record::Plan(plan) = record else { return Err(unreadable(key, "it is no plan")) };
         let code = plan.code.clone();
         self.has_dynamic_charge |= plan.charges.iter().any(Charge::is_dynamic);
-        let prices = Arc::new(PriceList {
-            version: text.prices,
-            sources: Sources::default(),
-            plan: Arc::new(plan),
-            lines: Vec::new(),
+        // Most of the time price lists come after the plans.
+        let known = self.keeping.price_lists.get(&text.prices).cloned();
+        let prices = known.unwrap_or_else(|| {
+            let (version, plan) = (text.prices, Arc::new(plan));
+            Arc::new(PriceList { version, sources: Sources::default(), plan, lines: Vec::new() })
         });
         let state = PlanState { next_charge: text.next_charge, generation: text.generation, prices };
         let place = self.plans.put(&code, state, &source);

@@ -1,6 +1,7 @@
 //! Books that are closed and opened again go on as if nothing had happened.
 
 mod excerpts;
+mod follow;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -101,8 +102,12 @@ fn keep(books: &mut Books, store: &mut Store) -> Contents {
 
 fn reopened(books: &mut Books, store: &mut Store, settings: &Settings) -> Books {
     let contents = keep(books, store);
-    let keys = Books::keys(&contents);
-    let mut opening = Opening::begin(settings.clone(), &contents).expect("contents can be read");
+    open(store, &contents, settings)
+}
+
+fn open(store: &Store, contents: &Contents, settings: &Settings) -> Books {
+    let keys = Books::keys(contents);
+    let mut opening = Opening::begin(settings.clone(), contents).expect("contents can be read");
     for key in keys {
         opening.take(&key, store.get(&key).map(Vec::as_slice)).expect("what was kept can be opened");
     }
