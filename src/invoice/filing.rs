@@ -13,7 +13,7 @@ use super::digest::last_invoice_of;
 use super::document::InvoiceId;
 use super::instant::Instant;
 use super::keep::{Changes, Opened, parse, unreadable};
-use super::kept_bills::InvoiceText;
+use super::kept_bills::{InvoiceText, invoice_text};
 
 /// What time still needs of a sealed invoice.
 pub(super) struct Filed {
@@ -215,7 +215,7 @@ impl Books {
                 self.subscriptions.entries.mark(bill.subscription().expect("only a subscription has drafts"));
                 continue;
             }
-            changes.put(invoice_key(bill.id), &InvoiceText::of(number, bill));
+            changes.writes.push((invoice_key(bill.id), invoice_text(number, bill)));
             if !bill.awaits_number() {
                 self.keeping.filing.leaving.push(number);
             }

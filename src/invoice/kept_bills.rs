@@ -1,7 +1,5 @@
 //! The texts of invoices: drafts with what people did to them, and sealed invoices as they were announced.
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -15,30 +13,26 @@ use super::kept::raw;
 use super::kept_usage::{group_text, read_group};
 use super::notice::{Event, Notice, Topic};
 use super::quantity::Quantity;
+use super::write::Object;
 use crate::catalog::currency::Currency;
 use crate::catalog::duration::Duration;
 use crate::catalog::json::Json;
 use crate::catalog::settings::Dialect;
 
-/// A sealed invoice as its webhooks have it, and what else is to be known of it.
-#[derive(Serialize, Deserialize)]
+/// A sealed invoice as its webhooks have it, and what else is to be known of it, as it is read.
+#[derive(Deserialize)]
 pub(super) struct InvoiceText<'a> {
     /// Its number among all invoices of the shard.
     place: u32,
     customer: u32,
     kind: KindText,
     version: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     created_by: Option<String>,
     #[serde(borrow)]
-    invoice: Cow<'a, RawValue>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    invoice: &'a RawValue,
     used: Option<UsedText>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     credits: Option<i128>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     will_be_due_at: Option<Instant>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     awaits: Option<AwaitsText>,
 }
 
@@ -91,34 +85,55 @@ struct UsedText {
     wallet: i128,
 }
 
-impl InvoiceText<'_> {
-    pub(super) fn of(number: u32, bill: &Bill) -> InvoiceText<'static> {
-        let Stage::Sealed(sealed) = &bill.stage else { panic!("a draft is kept with its subscription") };
-        let mut invoice = Vec::with_capacity(1200);
-        sealed.document.write_to(Some(bill.version), &mut invoice);
-        let Used { coupons, credit_notes, wallet } = sealed.used.clone();
-        let is_used = !coupons.is_empty() || !credit_notes.is_empty() || wallet != 0;
-        InvoiceText {
-            place: number,
-            customer: bill.customer,
-            kind: match bill.kind {
-                BillKind::Period { subscription, ordinal, reason } => {
-                    KindText::Period(subscription, ordinal, u8::from(reason == Reason::Terminating))
-                }
-                BillKind::Opening { subscription, ordinal } => KindText::Opening(subscription, ordinal),
-                BillKind::OneOff => KindText::OneOff,
-                BillKind::Credit => KindText::Credit,
-            },
-            version: bill.version,
-            created_by: bill.created_by.as_deref().map(str::to_owned),
-            invoice: Cow::Owned(raw(invoice)),
-            used: is_used.then_some(UsedText { coupons, credit_notes, wallet }),
-            credits: sealed.credits,
-            will_be_due_at: sealed.will_be_due_at,
-            awaits: sealed.awaits.as_deref().map(AwaitsText::of),
+/// The same as it is written: the invoice goes in as its webhook has it, without being looked at again.
+pub(super) fn invoice_text(number: u32, bill: &Bill) -> Vec<u8> {
+    const INVOICE_BYTES: usize = 1500;
+    let Stage::Sealed(sealed) = &bill.stage else { panic!("a draft is kept with its subscription") };
+    let mut text = Vec::with_capacity(INVOICE_BYTES);
+    let mut object = Object::open(&mut text);
+    object.number("place", number);
+    object.number("customer", bill.customer);
+    put(&mut object, "kind", Some(KindText::of(bill.kind)));
+    object.number("version", bill.version);
+    put(&mut object, "created_by", bill.created_by.as_deref());
+    sealed.document.write_to(Some(bill.version), object.member("invoice"));
+    put(&mut object, "used", UsedText::of(&sealed.used));
+    put(&mut object, "credits", sealed.credits);
+    put(&mut object, "will_be_due_at", sealed.will_be_due_at);
+    put(&mut object, "awaits", sealed.awaits.as_deref().map(AwaitsText::of));
+    object.close();
+    text
+}
+
+/// Writes a member that is there.
+fn put(object: &mut Object<'_>, name: &'static str, value: Option<impl Serialize>) {
+    if let Some(value) = value {
+        serde_json::to_writer(object.member(name), &value).expect("a document is plain data");
+    }
+}
+
+impl KindText {
+    fn of(kind: BillKind) -> KindText {
+        match kind {
+            BillKind::Period { subscription, ordinal, reason } => {
+                KindText::Period(subscription, ordinal, u8::from(reason == Reason::Terminating))
+            }
+            BillKind::Opening { subscription, ordinal } => KindText::Opening(subscription, ordinal),
+            BillKind::OneOff => KindText::OneOff,
+            BillKind::Credit => KindText::Credit,
         }
     }
+}
 
+impl UsedText {
+    fn of(used: &Used) -> Option<UsedText> {
+        let Used { coupons, credit_notes, wallet } = used.clone();
+        let is_used = !coupons.is_empty() || !credit_notes.is_empty() || wallet != 0;
+        is_used.then_some(UsedText { coupons, credit_notes, wallet })
+    }
+}
+
+impl InvoiceText<'_> {
     /// The invoice and its number.
     pub(super) fn read(self, key: &str) -> Result<(u32, Bill), Unreadable> {
         let missing = |what: &str| Unreadable(format!("document {key} has no readable {what}"));
