@@ -15,7 +15,7 @@ use graceline::invoice::books::{Books, Input, Passed, Place, UsageRecord};
 use graceline::invoice::instant::Instant;
 use graceline::invoice::usage::UsageEvent;
 use graceline::invoice::warm::{Coming, TOGETHER};
-use month::Month;
+use month::{KEPT_TOGETHER, Month};
 use std::hint::black_box;
 use watch::Watch;
 
@@ -74,6 +74,9 @@ fn weigh_people(month: &Month) {
         for first in (0..SUBSCRIPTIONS).step_by(TOGETHER) {
             let event = |place| month.event_of(place, seconds, round * SUBSCRIPTIONS + place).into_bytes();
             take(books, at, 0, &Vec::from_iter((first..SUBSCRIPTIONS.min(first + TOGETHER)).map(event)));
+            if first % KEPT_TOGETHER == 0 {
+                drop(books.take_changes());
+            }
         }
     };
     use_all(&mut books, month.middle, 1_768_000_000, 0);

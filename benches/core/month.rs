@@ -3,6 +3,9 @@
 use graceline::invoice::books::{Books, Input};
 use graceline::invoice::instant::Instant;
 
+/// How many records there are between two commits.
+pub(crate) const KEPT_TOGETHER: usize = 2_000;
+
 const METRIC: &str = r#"{"kind":"billable_metric","code":"api","name":"Calls","aggregation_type":"sum_agg","field_name":"units"}"#;
 
 const PLAN: &str = r#"{"kind":"plan","code":"basic","name":"Basic","interval":"monthly","amount_cents":0,"amount_currency":"USD","charges":[{"code":"api","billable_metric_code":"api","charge_model":"standard","properties":{"amount":"0.001"}}]}"#;
@@ -40,6 +43,9 @@ impl Month {
                 r#"{{"kind":"subscription","external_id":"sub_{number:07}","external_customer_id":"cus_{number:07}","plan_code":"basic","started_at":"2026-01-01T00:00:00Z"}}"#
             );
             self.put(books, &format!("subscription/sub_{number:07}"), &subscription);
+            if number % KEPT_TOGETHER == 0 {
+                drop(books.take_changes());
+            }
         }
         let refused: Vec<_> =
             books.take_notices().into_iter().filter(|notice| !notice.headers.is_empty()).collect();

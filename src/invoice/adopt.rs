@@ -1,13 +1,16 @@
 //! The catalog changes: records take effect, wait, or are refused; open drafts follow.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use ecow::EcoString;
 
 use super::books::{
     Asked, Books, Customer, Due, Life, Money, PlanChange, PlanState, PriceList, PricedCharge, Sources,
     Subscription,
 };
 use super::calendar::Date;
+use super::few::Few;
 use super::instant::Instant;
 use super::notice::{Notice, Topic};
 use super::period::Anchor;
@@ -211,7 +214,7 @@ impl Books {
         let plans: Vec<u32> = running
             .filter(|subscription| !subscription.has_ended(self.now))
             .flat_map(|subscription| {
-                [Some(subscription.plan), subscription.change.as_ref().map(|change| change.plan)]
+                [Some(subscription.plan), subscription.rare.change.map(|change| change.plan)]
             })
             .flatten()
             .collect();
@@ -382,7 +385,7 @@ impl Books {
         let code = record.terms.entity.as_deref().unwrap_or(Entity::DEFAULT);
         let entity = self.entities.find(code).expect("a customer's entity is there");
         let CustomerRecord { external_id, name, terms } = record;
-        let (name, terms) = (name.map(String::into_boxed_str), self.terms.share(terms));
+        let (name, terms) = (name.map(EcoString::from), self.terms.share(terms));
         match self.customers.find(&external_id) {
             Some(number) => {
                 let customer = self.customers.get_mut(number);
@@ -397,9 +400,9 @@ impl Books {
                     terms,
                     entity,
                     is_removed: false,
-                    subscriptions: Vec::new(),
+                    subscriptions: Few::default(),
                     money: None,
-                    numbers: Rare::default(),
+                    numbers: Few::default(),
                 });
             }
         }
@@ -422,24 +425,24 @@ impl Books {
             billing_time: record.billing_time.unwrap_or(BillingTime::Calendar),
         };
         let asked = Asked::of(&record, plan);
+        let dates = (record.ended_at, record.effective_at);
         let (external_id, customer_id) = (record.external_id, record.customer);
-        let number = self.subscriptions.add(Subscription {
+        let mut subscription = Subscription {
             external_id: external_id.as_str().into(),
             customer,
-            ends_at: record.ended_at,
             is_removed: false,
             asked,
             anchor,
             life: Life::NotBegun,
             plan,
-            change: None,
             wants_opening: false,
-            windows: VecDeque::new(),
+            windows: Box::default(),
             next_ordinal: 0,
-            unbillable_reports: 0,
-            eras: Vec::new(),
-            ahead: Rare::default(),
-        });
+            first_rule: None,
+            rare: Rare::default(),
+        };
+        subscription.ask(dates, dates.0, None);
+        let number = self.subscriptions.add(subscription);
         self.customers.get_mut(customer).subscriptions.push(number);
         // Periods are opened first, then parked usage finds them, and only then is anything announced (R38).
         if started_at <= self.now {
@@ -453,16 +456,19 @@ impl Books {
         let plan = self.plans.find(&record.plan).expect("a subscription's plan is there");
         let now = self.now;
         let subscription = self.subscriptions.get_mut(number);
-        subscription.ends_at = record.ended_at.map(|end| end.max(now));
         let at = record.effective_at.unwrap_or(now).max(now);
         subscription.asked = Asked::of(&record, plan);
-        subscription.change = (plan != subscription.plan).then(|| Box::new(PlanChange { at, plan }));
+        let change = (plan != subscription.plan).then_some(PlanChange { at, plan });
+        subscription.ask(
+            (record.ended_at, record.effective_at),
+            record.ended_at.map(|end| end.max(now)),
+            change,
+        );
         if subscription.life == Life::NotBegun {
             // Before the beginning there is no period to cut: a change by then is the plan to begin with.
-            if let Some(change) =
-                subscription.change.take_if(|change| change.at <= subscription.anchor.started_at)
-            {
+            if let Some(change) = change.filter(|change| change.at <= subscription.anchor.started_at) {
                 subscription.plan = change.plan;
+                subscription.rare.change = None;
             }
             self.refuse_ahead_of_end(number);
         } else {
@@ -477,10 +483,10 @@ impl Books {
     /// Usage that was taken ahead of a subscription which will never reach it has no period.
     fn refuse_ahead_of_end(&mut self, number: u32) {
         let subscription = self.subscriptions.get_mut(number);
-        if subscription.ends_at.is_none_or(|end| end > subscription.anchor.started_at) {
+        if subscription.rare.ends_at.is_none_or(|end| end > subscription.anchor.started_at) {
             return;
         }
-        for held in subscription.ahead.take() {
+        for held in std::mem::take(&mut subscription.rare.ahead) {
             self.refuse_ahead(held);
         }
     }
@@ -518,7 +524,8 @@ impl Books {
             Kind::Customer => {
                 let Some(number) = self.customers.find(&name.code) else { return };
                 self.customers.get_mut(number).is_removed = true;
-                for subscription in self.customers.get(number).subscriptions.clone() {
+                let subscriptions = self.customers.get(number).subscriptions.clone();
+                for subscription in subscriptions.iter().copied() {
                     self.end_now(subscription);
                 }
             }
@@ -540,8 +547,8 @@ impl Books {
         if subscription.life == Life::NotBegun {
             return self.leave_nothing(number);
         }
-        subscription.ends_at = Some(now);
-        subscription.change = None;
+        subscription.rare.ends_at = Some(now);
+        subscription.rare.change = None;
         self.recut(number);
     }
 
@@ -550,8 +557,8 @@ impl Books {
         let subscription = self.subscriptions.get_mut(number);
         let (customer, external_id) = (subscription.customer, subscription.external_id.clone());
         subscription.anchor.started_at = Instant::MAX;
-        subscription.ends_at = Some(Instant::MIN);
-        let ahead = subscription.ahead.take();
+        subscription.rare.ends_at = Some(Instant::MIN);
+        let ahead = std::mem::take(&mut subscription.rare.ahead);
         self.subscriptions.forget_name(&external_id);
         self.customers.get_mut(customer).subscriptions.retain(|other| *other != number);
         for held in ahead {

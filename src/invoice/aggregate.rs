@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use num_bigint::BigInt;
 
 use super::exact::Exact;
+use super::few::Few;
 use super::instant::Instant;
 use super::period::Period;
 use super::quantity::Quantity;
@@ -76,10 +77,12 @@ pub struct UseTime {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bucket {
-    pub key: LineKey,
+    charge: u32,
+    filter: u32,
     pub events: u64,
     pub total: Total,
-    pub extra: Option<Box<Extra>>,
+    /// What only some lines have: a group, and what only some charges need.
+    special: Option<Box<(Group, Option<Extra>)>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,7 +131,26 @@ impl Bucket {
             Aggregation::Latest => Total::Latest(None),
             Aggregation::WeightedSum => Total::Weighted(Box::default()),
         };
-        Bucket { key, events: 0, total, extra: None }
+        Bucket::of(key, 0, total, None)
+    }
+
+    pub fn of(key: LineKey, events: u64, total: Total, extra: Option<Extra>) -> Bucket {
+        let LineKey { charge, filter, group } = key;
+        let is_special = group.is_some() || extra.is_some();
+        Bucket { charge, filter, events, total, special: is_special.then(|| Box::new((group, extra))) }
+    }
+
+    pub fn line(&self) -> LineName<'_> {
+        let group = self.special.as_ref().and_then(|special| special.0.as_deref());
+        LineName { charge: self.charge, filter: self.filter, group }
+    }
+
+    pub fn extra(&self) -> Option<&Extra> {
+        self.special.as_ref()?.1.as_ref()
+    }
+
+    fn extra_mut(&mut self) -> &mut Extra {
+        self.special.get_or_insert_default().1.get_or_insert_default()
     }
 
     /// Counts an event in. `free` is the free part of a percentage charge.
@@ -150,12 +172,12 @@ impl Bucket {
             _ => {}
         }
         if usage.precise_cents.0 != 0 {
-            let extra = self.extra.get_or_insert_default();
+            let extra = self.extra_mut();
             extra.precise_cents.0 = extra.precise_cents.0.saturating_add(usage.precise_cents.0);
         }
         if let (Some(free), Some(before)) = (free, before) {
             let added = Quantity(self.plain_value().0.saturating_sub(before.0));
-            self.extra.get_or_insert_default().free.pass(added, free);
+            self.extra_mut().free.pass(added, free);
         }
     }
 
@@ -176,7 +198,7 @@ impl Bucket {
             _ => {}
         }
         if usage.precise_cents.0 != 0 {
-            let extra = self.extra.get_or_insert_default();
+            let extra = self.extra_mut();
             extra.precise_cents.0 = extra.precise_cents.0.saturating_sub(usage.precise_cents.0);
         }
     }
@@ -293,35 +315,35 @@ impl FreeUse {
 
 /// The buckets of one period, in the order of their keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Buckets(Box<[Bucket]>);
+pub struct Buckets(Few<Bucket>);
 
 impl Buckets {
     pub fn get(&self, line: LineName<'_>) -> Option<&Bucket> {
-        self.0.binary_search_by(|bucket| bucket.key.name().cmp(&line)).ok().map(|place| &self.0[place])
+        self.place_of(line).ok().map(|place| &self.0[place])
     }
 
     pub fn entry(&mut self, key: LineKey, aggregation: Aggregation) -> &mut Bucket {
-        let place = match self.0.binary_search_by(|bucket| bucket.key.cmp(&key)) {
+        let place = match self.place_of(key.name()) {
             Ok(place) => place,
             Err(place) => {
-                let mut buckets = std::mem::take(&mut self.0).into_vec();
-                buckets.reserve_exact(1);
-                buckets.insert(place, Bucket::empty(key, aggregation));
-                self.0 = buckets.into();
+                self.0.insert(place, Bucket::empty(key, aggregation));
                 place
             }
         };
         &mut self.0[place]
     }
 
+    /// Where a line is, or would be.
+    fn place_of(&self, line: LineName<'_>) -> Result<usize, usize> {
+        self.0.binary_search_by(|bucket| bucket.line().cmp(&line))
+    }
+
     /// Takes an event back. A bucket goes with its last event: it is as if that had never come.
     pub fn remove(&mut self, key: &LineKey, usage: &Use<'_>) {
-        let Ok(place) = self.0.binary_search_by(|bucket| bucket.key.cmp(key)) else { return };
+        let Ok(place) = self.place_of(key.name()) else { return };
         self.0[place].remove(usage);
         if self.0[place].events == 0 {
-            let mut buckets = std::mem::take(&mut self.0).into_vec();
-            buckets.remove(place);
-            self.0 = buckets.into();
+            self.0.retain(|bucket| bucket.events > 0);
         }
     }
 
@@ -335,12 +357,12 @@ impl Buckets {
 
     /// The groups that usage has opened on one line, in their order.
     pub fn groups(&self, charge: u32, filter: u32) -> impl Iterator<Item = &Bucket> {
-        self.0.iter().filter(move |bucket| bucket.key.charge == charge && bucket.key.filter == filter)
+        self.0.iter().filter(move |bucket| bucket.charge == charge && bucket.filter == filter)
     }
 
     /// Builds the buckets from what was kept of them, in any order.
     pub fn from_kept(mut kept: Vec<Bucket>) -> Buckets {
-        kept.sort_by(|a, b| a.key.cmp(&b.key));
+        kept.sort_by(|a, b| a.line().cmp(&b.line()));
         Buckets(kept.into())
     }
 }
@@ -350,7 +372,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_takes_one_line_of_a_cache() {
-        assert_eq!(size_of::<Bucket>(), 64);
+    fn the_usage_of_one_line_takes_less_than_a_line_of_a_cache() {
+        assert_eq!(size_of::<Buckets>(), 48);
     }
 }

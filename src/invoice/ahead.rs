@@ -113,7 +113,7 @@ impl Books {
     /// Whether a subscription that has nothing to be done takes no usage of that time.
     fn refuses(&self, number: u32, at: Instant) -> bool {
         let subscription = self.subscriptions.get(number);
-        if at < subscription.anchor.started_at || subscription.ends_at.is_some_and(|end| at >= end) {
+        if at < subscription.anchor.started_at || subscription.rare.ends_at.is_some_and(|end| at >= end) {
             return true;
         }
         let window = subscription.holder(at).and_then(|ordinal| subscription.window(ordinal));

@@ -13,7 +13,6 @@ use super::held::hold;
 use super::ids::{HeldId, IdState, LateAs};
 use super::instant::Instant;
 use super::notice::{Notice, Topic};
-use super::rare::Rare;
 use super::usage::{EventId, UsageEvent, Value, Whose, id_hash};
 use crate::catalog::entity::LatePricing;
 use crate::catalog::metric::{Aggregation, Metric};
@@ -242,7 +241,7 @@ impl Books {
     /// Whether a subscription has the plan, or will have it.
     fn is_used(&self, plan: u32) -> bool {
         self.subscriptions.iter().any(|subscription| {
-            let will_have = subscription.change.as_ref().is_some_and(|change| change.plan == plan);
+            let will_have = subscription.rare.change.is_some_and(|change| change.plan == plan);
             will_have || (subscription.plan == plan && !subscription.has_ended(self.now))
         })
     }
@@ -270,7 +269,7 @@ impl Books {
     /// The customer's subscription that is active then and whose plan prices the metric (R59).
     fn owner_by_customer<'a>(&self, name: &'a str, code: &str, happened_at: Instant) -> Owner<'a> {
         let numbers =
-            self.customers.find(name).map(|customer| self.customers.get(customer).subscriptions.as_slice());
+            self.customers.find(name).map(|customer| &self.customers.get(customer).subscriptions[..]);
         let mut fitting = numbers.unwrap_or_default().iter().copied().filter(|number| {
             let subscription = self.subscriptions.get(*number);
             subscription.is_active(happened_at)
@@ -296,7 +295,7 @@ impl Books {
         if at < subscription.anchor.started_at {
             return Fate::Rejected(Refusal::BeforeStart);
         }
-        if subscription.ends_at.is_some_and(|end| at >= end) {
+        if subscription.rare.ends_at.is_some_and(|end| at >= end) {
             return Fate::Rejected(Refusal::AfterEnd);
         }
         let Some(ordinal) = subscription.holder(at) else {
@@ -305,7 +304,7 @@ impl Books {
                 return Fate::Rejected(Refusal::TooLate);
             }
             self.keep_id(hash, checked, None, 0, 0);
-            self.subscriptions.get_mut(number).ahead.push(hold());
+            self.subscriptions.get_mut(number).rare.ahead.push(hold());
             return Fate::Billed;
         };
         let is_late = subscription.window(ordinal).is_some_and(Window::is_sealed);
@@ -359,7 +358,7 @@ impl Books {
         Added {
             bill: window.bill,
             generation: plan.generation,
-            concerns_fresh: window.period.from == self.now || !window.fresh.is_empty(),
+            concerns_fresh: window.period.from == self.now || !window.rare.fresh.is_empty(),
         }
     }
 
@@ -372,11 +371,12 @@ impl Books {
                 .get_mut(number)
                 .window_mut(ordinal)
                 .expect("the window is there")
+                .rare
                 .fresh
                 .push(hold());
-        } else if !window.fresh.is_empty() {
-            self.subscriptions.get_mut(number).window_mut(ordinal).expect("the window is there").fresh =
-                Rare::default();
+        } else if !window.rare.fresh.is_empty() {
+            self.subscriptions.get_mut(number).window_mut(ordinal).expect("the window is there").rare.fresh =
+                Vec::new();
         }
     }
 
@@ -430,7 +430,7 @@ impl Books {
         let original =
             self.subscriptions.get_usage_mut(number).window_mut(ordinal).expect("the window is there");
         let time = original.time(checked.happened_at, now);
-        let sealing = original.sealed.as_deref_mut().expect("late usage is of a sealed period");
+        let sealing = original.rare.sealed.as_mut().expect("late usage is of a sealed period");
         let prices = sealing.prices.clone();
         let usage = sealing.with_late.get_or_insert_with(|| match planted::is(Bug::IncrementPricedAlone) {
             true => Default::default(),
@@ -511,7 +511,7 @@ impl Subscription {
     }
 
     fn is_active(&self, at: Instant) -> bool {
-        self.anchor.started_at <= at && self.ends_at.is_none_or(|end| at < end)
+        self.anchor.started_at <= at && self.rare.ends_at.is_none_or(|end| at < end)
     }
 }
 

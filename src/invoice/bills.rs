@@ -13,7 +13,10 @@ use super::document::InvoiceId;
 
 #[derive(Default)]
 pub(super) struct Bills {
-    slots: HashMap<u32, Slot>,
+    /// Where each one lies, by its number.
+    places: HashMap<u32, u32>,
+    slots: Vec<Option<Bill>>,
+    free: Vec<u32>,
     by_id: HashTable<u32>,
     /// The last invoice that a command made, by what that is found under.
     ordered: BTreeMap<InvoiceId, u32>,
@@ -22,9 +25,9 @@ pub(super) struct Bills {
     used: Vec<u32>,
 }
 
-/// An invoice, and whether it was changed since somebody last asked. What changes with usage is marked apart.
-struct Slot {
-    bill: Bill,
+/// Whether an invoice was changed since somebody last asked. What changes with usage is marked apart.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Marks {
     is_changed: bool,
     is_used: bool,
 }
@@ -41,9 +44,16 @@ impl Bills {
     /// Puts an invoice where it was, as it was kept.
     pub(super) fn put(&mut self, number: u32, bill: Bill) {
         self.next = self.next.max(number + 1);
-        let slots = &self.slots;
-        self.by_id.insert_unique(hash(bill.id), number, |number| hash(slots[number].bill.id));
-        self.slots.insert(number, Slot { bill, is_changed: false, is_used: false });
+        let id = bill.id;
+        let place = self.free.pop().unwrap_or(self.slots.len() as u32);
+        match self.slots.get_mut(place as usize) {
+            Some(slot) => *slot = Some(bill),
+            None => self.slots.push(Some(bill)),
+        }
+        self.places.insert(number, place);
+        let (places, slots) = (&self.places, &self.slots);
+        let id_of = |number: &u32| slots[places[number] as usize].as_ref().map(|bill| bill.id);
+        self.by_id.insert_unique(hash(id), number, |number| id_of(number).map_or(0, hash));
     }
 
     /// Lets the last invoice that a command made be found by it.
@@ -53,7 +63,9 @@ impl Bills {
 
     /// Lets go of an invoice.
     pub(super) fn remove(&mut self, number: u32) -> Option<Bill> {
-        let Slot { bill, .. } = self.slots.remove(&number)?;
+        let place = self.places.remove(&number)?;
+        let bill = self.slots[place as usize].take()?;
+        self.free.push(place);
         if let Ok(found) = self.by_id.find_entry(hash(bill.id), |found| *found == number) {
             found.remove();
         }
@@ -68,23 +80,27 @@ impl Bills {
     }
 
     pub(super) fn get(&self, number: u32) -> Option<&Bill> {
-        self.slots.get(&number).map(|slot| &slot.bill)
+        self.slots[*self.places.get(&number)? as usize].as_ref()
+    }
+
+    fn get_mut(&mut self, number: u32) -> Option<&mut Bill> {
+        self.slots[*self.places.get(&number)? as usize].as_mut()
     }
 
     /// The invoice of that id, or the last one that was ordered under it.
     pub(super) fn find(&self, id: InvoiceId) -> Option<u32> {
-        let found = self.by_id.find(hash(id), |number| self.slots[number].bill.id == id);
+        let found = self.by_id.find(hash(id), |number| self.get(*number).is_some_and(|bill| bill.id == id));
         found.or_else(|| self.ordered.get(&id)).copied()
     }
 
     /// Reaches for what of a draft changes with usage.
     pub(super) fn used_mut(&mut self, number: u32) -> Option<&mut Bill> {
         self.mark_used(number);
-        self.slots.get_mut(&number).map(|slot| &mut slot.bill)
+        self.get_mut(number)
     }
 
     pub(super) fn is_changed(&self, number: u32) -> bool {
-        self.slots.get(&number).is_some_and(|slot| slot.is_changed)
+        self.get(number).is_some_and(|bill| bill.marks.is_changed)
     }
 
     /// How many numbers have been given.
@@ -97,13 +113,13 @@ impl Bills {
     }
 
     pub(super) fn sealed_count(&self) -> usize {
-        self.slots.values().filter(|slot| !slot.bill.is_draft()).count()
+        self.slots.iter().flatten().filter(|bill| !bill.is_draft()).count()
     }
 
     /// What is at hand, in the order of numbers.
     pub(super) fn in_order(&self) -> Vec<(u32, &Bill)> {
         let mut all: Vec<(u32, &Bill)> =
-            self.slots.iter().map(|(number, slot)| (*number, &slot.bill)).collect();
+            self.places.keys().filter_map(|number| Some((*number, self.get(*number)?))).collect();
         all.sort_unstable_by_key(|(number, _)| *number);
         all
     }
@@ -111,9 +127,8 @@ impl Bills {
     /// The numbers of what has changed since this was last asked, in order.
     pub(super) fn take_changed(&mut self) -> Vec<u32> {
         let mut changed = std::mem::take(&mut self.changed);
-        changed.retain(|number| match self.slots.get_mut(number) {
-            Some(slot) => std::mem::take(&mut slot.is_changed),
-            None => false,
+        changed.retain(|number| {
+            self.get_mut(*number).is_some_and(|bill| std::mem::take(&mut bill.marks.is_changed))
         });
         changed.sort_unstable();
         changed
@@ -122,25 +137,24 @@ impl Bills {
     /// The same for what changes with usage.
     pub(super) fn take_used(&mut self) -> Vec<u32> {
         let mut used = std::mem::take(&mut self.used);
-        used.retain(|number| match self.slots.get_mut(number) {
-            Some(slot) => std::mem::take(&mut slot.is_used),
-            None => false,
+        used.retain(|number| {
+            self.get_mut(*number).is_some_and(|bill| std::mem::take(&mut bill.marks.is_used))
         });
         used.sort_unstable();
         used
     }
 
     fn mark(&mut self, number: u32) {
-        if let Some(slot) = self.slots.get_mut(&number).filter(|slot| !slot.is_changed) {
-            slot.is_changed = true;
+        if let Some(bill) = self.get_mut(number).filter(|bill| !bill.marks.is_changed) {
+            bill.marks.is_changed = true;
             self.changed.push(number);
         }
         self.mark_used(number);
     }
 
     fn mark_used(&mut self, number: u32) {
-        if let Some(slot) = self.slots.get_mut(&number).filter(|slot| !slot.is_used) {
-            slot.is_used = true;
+        if let Some(bill) = self.get_mut(number).filter(|bill| !bill.marks.is_used) {
+            bill.marks.is_used = true;
             self.used.push(number);
         }
     }
@@ -162,13 +176,21 @@ impl Index<u32> for Bills {
 impl IndexMut<u32> for Bills {
     fn index_mut(&mut self, number: u32) -> &mut Bill {
         self.mark(number);
-        &mut self.slots.get_mut(&number).expect("an invoice that is asked for is at hand").bill
+        self.get_mut(number).expect("an invoice that is asked for is at hand")
     }
 }
 
 impl Bill {
     pub(super) fn is_draft(&self) -> bool {
         matches!(self.stage, Stage::Draft(_))
+    }
+
+    /// The command that made it.
+    pub(super) fn created_by(&self) -> Option<&str> {
+        match &self.stage {
+            Stage::Sealed(sealed) => sealed.created_by.as_deref(),
+            Stage::Draft(_) => None,
+        }
     }
 
     /// It was sealed, and nothing but its number is still to come.

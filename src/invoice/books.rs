@@ -5,15 +5,16 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
-use std::ops::Deref;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
+use ecow::EcoString;
 use hashbrown::HashMap;
 
-use super::aggregate::Buckets;
-use super::bills::Bills;
+use super::aggregate::{Buckets, LineKey};
+use super::bills::{Bills, Marks};
 use super::document::{Document, Figures, InvoiceId, Reason};
+use super::few::Few;
 use super::filing::Filed;
 use super::follow::Following;
 use super::ids::Ids;
@@ -22,13 +23,14 @@ use super::keep::Keeping;
 pub use super::lifecycle::Passed;
 use super::lifecycle::Turn;
 use super::notice::{Event, Notice};
-use super::period::{Anchor, End, Period, Share};
+use super::period::{Anchor, Period, Share};
 use super::quantity::Quantity;
-use super::rare::Rare;
+use super::rare::{Blank, Rare};
 use super::shared::Shared;
 pub use super::shelf::{Kept, Named, Roster, Shelf};
 use super::usage::{Malformed, UsageEvent};
 use super::waiting::Waiting;
+pub use super::window::{Frame, Prepaid, Window};
 use crate::catalog::currency::Currency;
 use crate::catalog::customer::{BillingTime, CustomerTerms};
 use crate::catalog::entity::{Entity, Tax};
@@ -190,15 +192,15 @@ pub struct PricedCharge {
 }
 
 pub struct Customer {
-    pub external_id: Box<str>,
-    pub name: Option<Box<str>>,
+    pub external_id: EcoString,
+    pub name: Option<EcoString>,
     pub terms: Arc<CustomerTerms>,
     pub entity: u32,
     pub is_removed: bool,
-    pub subscriptions: Vec<u32>,
+    pub subscriptions: Few<u32>,
     pub money: Option<Box<Money>>,
     /// Finalized invoices counted, for each entity that this customer has belonged to.
-    pub numbers: Rare<(u32, u64)>,
+    pub numbers: Few<(u32, u32)>,
 }
 
 impl Named for Customer {
@@ -232,27 +234,48 @@ pub enum CouponValue {
 }
 
 pub struct Subscription {
-    pub external_id: Box<str>,
+    pub external_id: EcoString,
     pub customer: u32,
     pub asked: Asked,
     pub anchor: Anchor,
     pub life: Life,
-    pub ends_at: Option<Instant>,
     /// A tombstone ended it: its record isn't in force any more.
     pub is_removed: bool,
     /// The plan of the last window, or before the beginning the plan to begin with.
     pub plan: u32,
-    pub change: Option<Box<PlanChange>>,
     /// The invoice that opens it is still to be made.
     pub wants_opening: bool,
-    pub windows: VecDeque<Window>,
+    pub windows: Box<[Window]>,
     pub next_ordinal: u32,
+    /// The plan and the zone that its first period follows from.
+    pub first_rule: Option<(u32, Tz)>,
+    pub rare: Rare<SubscriptionRare>,
+}
+
+/// What few subscriptions have.
+#[derive(Default)]
+pub struct SubscriptionRare {
+    pub ends_at: Option<Instant>,
+    pub change: Option<PlanChange>,
     /// How often it was told that usage can't be billed.
     pub unbillable_reports: u32,
-    /// Where stretches of periods begin that follow one rule.
-    pub eras: Vec<Era>,
     /// Usage from beyond the last window: it goes to the window that will hold it.
-    pub ahead: Rare<Held>,
+    pub ahead: Vec<Held>,
+    /// When its record asks it to end, and its plan to take effect.
+    pub asked_dates: (Option<Instant>, Option<Instant>),
+    /// Where stretches of periods begin that follow another rule, or whose first period doesn't follow from it.
+    pub eras: Vec<Era>,
+}
+
+impl Blank for SubscriptionRare {
+    const BLANK: &'static SubscriptionRare = &SubscriptionRare {
+        ends_at: None,
+        change: None,
+        unbillable_reports: 0,
+        ahead: Vec::new(),
+        asked_dates: (None, None),
+        eras: Vec::new(),
+    };
 }
 
 /// What a subscription's record asks for, as far as nothing else says it.
@@ -262,8 +285,6 @@ pub struct Asked {
     pub billing_time: Option<BillingTime>,
     /// It says when the subscription starts, not its arrival.
     pub says_start: bool,
-    /// When it is to end, and when its plan is to take effect.
-    pub dates: Option<Box<(Option<Instant>, Option<Instant>)>>,
 }
 
 impl Named for Subscription {
@@ -292,80 +313,6 @@ pub struct Era {
     pub first: Period,
     pub plan: u32,
     pub zone: Tz,
-}
-
-/// What many windows have alike: when their period runs, and by which plan.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Frame {
-    pub period: Period,
-    /// The boundary, or the cut that comes before it.
-    pub to: Instant,
-    pub end: End,
-    pub plan: u32,
-    /// How the period was planned when it started, where it came otherwise (R73).
-    pub planned: Option<(Instant, End)>,
-}
-
-impl Deref for Window {
-    type Target = Frame;
-
-    fn deref(&self) -> &Frame {
-        &self.frame
-    }
-}
-
-/// One period's usage and its invoice: accruing while the period runs, then a draft, then sealed.
-pub struct Window {
-    pub ordinal: u32,
-    pub(super) frame: Arc<Frame>,
-    pub usage: Buckets,
-    pub bill: Option<u32>,
-    pub prepaid: Prepaid,
-    /// Late usage that this window's invoice carries, period by period.
-    pub carries: Rare<Carried>,
-    pub sealed: Option<Box<Sealing>>,
-    /// Usage at the period's first instant, as long as the clock stands there: a plan may still change under it.
-    pub fresh: Rare<Held>,
-}
-
-impl Window {
-    pub fn is_sealed(&self) -> bool {
-        self.sealed.is_some()
-    }
-
-    /// How the period was planned when it started: where it was to end, and why there.
-    pub fn planned(&self) -> (Instant, End) {
-        self.planned.unwrap_or((self.to, self.end))
-    }
-
-    /// Lets the period end elsewhere than was planned.
-    pub fn end_at(&mut self, to: Instant, end: End) {
-        let planned = self.planned();
-        let planned = (planned != (to, end)).then_some(planned);
-        self.frame = Arc::new(Frame { to, end, planned, ..Frame::clone(self) });
-    }
-
-    pub fn contains(&self, at: Instant) -> bool {
-        self.period.from <= at && (at < self.to || at == self.to && planted::is(Bug::PeriodEndIsClosed))
-    }
-
-    /// A period of no length and without usage has no invoice, and takes no late usage (R36). What lies on it is fresh:
-    /// the clock hasn't moved since it began.
-    pub fn is_void(&self) -> bool {
-        let is_carrier = self.carries.iter().any(|carried| carried.events() > 0);
-        self.period.from == self.to && self.fresh.is_empty() && !is_carrier
-    }
-}
-
-/// What is paid of a period's base fee before its own invoice.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Prepaid {
-    /// Nothing: the plan wasn't paid in advance when it could have been.
-    Nothing,
-    /// As the draft that was made when the period started says, if the plan is paid in advance.
-    OnDraft,
-    /// These cents, on an invoice that is sealed, or that somebody else made.
-    Cents(Box<i128>),
 }
 
 /// What is kept of a finalized period as long as late usage of it could come.
@@ -430,8 +377,8 @@ pub struct Bill {
     pub customer: u32,
     pub kind: BillKind,
     pub version: u32,
-    pub created_by: Option<Box<str>>,
     pub stage: Stage,
+    pub(super) marks: Marks,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -443,7 +390,7 @@ pub enum BillKind {
 }
 
 pub enum Stage {
-    Draft(Box<Draft>),
+    Draft(Draft),
     Sealed(Box<Sealed>),
 }
 
@@ -455,9 +402,19 @@ pub struct Draft {
     pub is_to_be_told: bool,
     /// The document last announced, condensed.
     pub announced: u64,
-    pub edits: BTreeMap<super::aggregate::LineKey, Edit>,
+    pub rare: Rare<DraftRare>,
+}
+
+/// What few drafts have.
+#[derive(Default)]
+pub struct DraftRare {
+    pub edits: BTreeMap<LineKey, Edit>,
     /// The figures that stay as they are until somebody asks for new ones.
-    pub frozen: Option<Box<Figures>>,
+    pub frozen: Option<Figures>,
+}
+
+impl Blank for DraftRare {
+    const BLANK: &'static DraftRare = &DraftRare { edits: BTreeMap::new(), frozen: None };
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -497,6 +454,8 @@ pub enum News {
 
 pub struct Sealed {
     pub document: Document,
+    /// The command that made it.
+    pub created_by: Option<Box<str>>,
     /// When it is to be told that the invoice will be due; the setting of its finalization counts (R48).
     pub will_be_due_at: Option<Instant>,
     pub awaits: Option<Box<AwaitsNumber>>,

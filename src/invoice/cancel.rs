@@ -57,9 +57,9 @@ impl Books {
         checked: &Checked<'_>,
     ) -> Result<Option<u32>, Reason> {
         let subscription = self.subscriptions.get(number);
-        if let Some(place) = subscription.ahead.iter().position(|ahead| ahead.id_hash == hash) {
+        if let Some(place) = subscription.rare.ahead.iter().position(|ahead| ahead.id_hash == hash) {
             self.refuse_percentage(checked, subscription.plan_at(held.happened_at))?;
-            self.subscriptions.get_mut(number).ahead.remove(place);
+            self.subscriptions.get_mut(number).rare.ahead.remove(place);
             self.fates.billed -= 1;
             return Ok(None);
         }
@@ -76,7 +76,9 @@ impl Books {
             }
         }
         let window = self.subscriptions.get_mut(number).window_mut(ordinal).expect("the window is open");
-        window.fresh.retain(|fresh| fresh.id_hash != hash);
+        if !window.rare.fresh.is_empty() {
+            window.rare.fresh.retain(|fresh| fresh.id_hash != hash);
+        }
         Ok(window.bill)
     }
 
@@ -87,7 +89,7 @@ impl Books {
         let is_open = |window: &&Window| !window.is_sealed();
         let Some(late) = held.late else {
             // A period may have been cut under it: then it is on an earlier one than the one that holds its time.
-            let last = holder.or(subscription.windows.back().map(|last| last.ordinal))?;
+            let last = holder.or(subscription.windows.last().map(|last| last.ordinal))?;
             return subscription
                 .window(held.last_place_up_to(last)?)
                 .filter(is_open)
@@ -95,7 +97,7 @@ impl Books {
         };
         let from = subscription.window(holder?)?.period.from;
         let carries = |window: &&Window| {
-            window.carries.iter().any(|carried| carried.from == from && carried.events() > 0)
+            window.rare.carries.iter().any(|carried| carried.from == from && carried.events() > 0)
         };
         let is_on = |window: &&Window| held.is_on(window.ordinal, late);
         subscription.windows.iter().filter(is_open).filter(carries).find(is_on).map(|window| window.ordinal)
@@ -114,7 +116,7 @@ impl Books {
             subscription.holder(held.happened_at).expect("late usage is of a period that is known");
         match late {
             LateAs::Increment => {
-                let sealing = subscription.window(original).and_then(|window| window.sealed.as_deref());
+                let sealing = subscription.window(original).and_then(|window| window.rare.sealed.as_ref());
                 let charges = &sealing.expect("late usage is of a sealed period").prices.plan.charges;
                 checked.refuse_percentage_among(charges)?;
                 self.remove_increment(number, original, checked);
@@ -153,7 +155,7 @@ impl Books {
         let window =
             self.subscriptions.get_usage_mut(number).window_mut(original).expect("the window is known");
         let time = window.time(checked.happened_at, now);
-        let sealing = window.sealed.as_deref_mut().expect("late usage is of a sealed period");
+        let sealing = window.rare.sealed.as_mut().expect("late usage is of a sealed period");
         let prices = sealing.prices.clone();
         if let Some(usage) = &mut sealing.with_late {
             counting::remove(usage, &prices, None, checked, time);

@@ -1,7 +1,7 @@
 //! Commands: what people do to one customer's invoices.
 
 use super::aggregate::{Group, LineKey};
-use super::books::{BillKind, Books, CommandRecord, Coupon, CouponValue, Edit, Stage, Used, exponent};
+use super::books::{BillKind, Books, CommandRecord, Coupon, CouponValue, Edit, Used, exponent};
 use super::digest::{invoice_id, last_invoice_of, ordered_invoice_id};
 use super::document::{Fee, FeeType, InvoiceId, Payment, Status, WrittenFees};
 use super::exact::Exact;
@@ -201,7 +201,7 @@ impl Books {
 
     /// Announces a draft with the figures of now.
     fn show_changes(&mut self, number: u32) {
-        if self.draft(number).is_some_and(|draft| draft.frozen.is_some()) {
+        if self.draft(number).is_some_and(|draft| draft.rare.frozen.is_some()) {
             self.freeze(number);
         }
         self.announce_draft(number, Event::Updated);
@@ -214,7 +214,7 @@ impl Books {
         if edit.units.is_some() && !is_repriceable {
             return Err(NOT_SUPPORTED);
         }
-        let edits = &mut self.draft_mut(number).expect("a draft was named").edits;
+        let edits = &mut self.draft_mut(number).expect("a draft was named").rare.edits;
         let known = edits.entry(key).or_default();
         if edit.changes_amount() {
             (known.units, known.amount_cents) = (edit.units, edit.amount_cents);
@@ -230,7 +230,7 @@ impl Books {
         let name = order.fee_name()?;
         let number = self.named_draft(order)?;
         let (key, _) = self.named_line(&name, number)?;
-        let edits = &mut self.draft_mut(number).expect("a draft was named").edits;
+        let edits = &mut self.draft_mut(number).expect("a draft was named").rare.edits;
         if !edits.get(&key).is_some_and(Edit::changes_amount) {
             return Err(NOT_EDITED);
         }
@@ -408,11 +408,12 @@ impl Books {
         credits: Option<i128>,
     ) {
         let id = ordered_invoice_id(&order.customer, order.id, self.now);
-        let number = self.add_bill(id, customer, kind, Some(order.id));
+        let number = self.add_bill(id, customer, kind);
         self.bills.put_order(last_invoice_of(&order.customer, order.id), number);
         let figures = self.figures(&self.bills[number], fees, 0);
         self.seal(number, self.now, figures, Used::default(), credits);
-        debug_assert!(matches!(self.bills[number].stage, Stage::Sealed(_)));
+        let sealed = self.sealed_mut(number).expect("it was just sealed");
+        sealed.created_by = Some(order.id.into());
     }
 }
 

@@ -14,6 +14,7 @@ use crate::catalog::duration::Duration;
 
 /// An invoice's number of its own: the same invoice has it in every replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(Rust, packed(8))]
 pub struct InvoiceId(pub u128);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -276,7 +277,7 @@ fn push_group(out: &mut Vec<u8>, group: GroupedBy<'_>) {
 
 impl std::fmt::Display for InvoiceId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "in_{:032x}", self.0)
+        write!(f, "in_{:032x}", { self.0 })
     }
 }
 
@@ -286,7 +287,7 @@ impl InvoiceId {
         const HEX: &[u8; 16] = b"0123456789abcdef";
         out.extend_from_slice(b"in_");
         out.extend(
-            self.0
+            { self.0 }
                 .to_be_bytes()
                 .into_iter()
                 .flat_map(|byte| [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::bills::Marks;
 use super::books::{Bill, BillKind, Books, Draft, Stage, Window};
 use super::digest::invoice_id;
 use super::document::{Document, InvoiceId, Reason};
@@ -154,7 +155,9 @@ impl Books {
     }
 
     fn excerpt_subscription(&mut self, key: &str, place: u32, text: SubscriptionText) -> Opened<()> {
-        let ReadSubscription { mut subscription, mut drafts } = text.read(place, key, self.price_lists())?;
+        let ReadSubscription { mut subscription, mut drafts, eras } =
+            text.read(place, key, self.price_lists())?;
+        self.put_eras(&mut subscription, eras);
         subscription.customer = 0;
         for (_, draft) in &mut drafts {
             draft.customer = 0;
@@ -228,12 +231,12 @@ impl Books {
                     Instant::MAX => grace::finalizes_at(self, bill),
                     known => known,
                 };
-                let figures = draft.frozen.as_deref().cloned().unwrap_or_else(|| self.live_figures(bill));
+                let figures = draft.rare.frozen.clone().unwrap_or_else(|| self.live_figures(bill));
                 Standing {
                     status: "draft",
                     version: bill.version,
                     document: self.draft_document(bill, finalizes_at, figures),
-                    edits: draft.edits.len(),
+                    edits: draft.rare.edits.len(),
                     awaits_number: false,
                 }
             }
@@ -254,16 +257,16 @@ impl Books {
     }
 
     fn period_use(&self, window: &Window) -> PeriodUse {
-        let sealing = window.sealed.as_deref();
+        let sealing = window.rare.sealed.as_ref();
         let prices = sealing.map_or(self.prices_of(window.plan), |sealing| &sealing.prices);
         let usage =
             sealing.map_or(&window.usage, |sealing| sealing.with_late.as_ref().unwrap_or(&sealing.billed));
         let lines = usage.iter().filter_map(|bucket| {
-            let place = prices.lines.iter().position(|line| line.number == bucket.key.charge)?;
+            let place = prices.lines.iter().position(|line| line.number == bucket.line().charge)?;
             let (charge, metric) = (&prices.plan.charges[place], &prices.lines[place].metric);
-            let filter = (bucket.key.filter as usize).checked_sub(1).map(|place| &charge.filters[place]);
+            let filter = (bucket.line().filter as usize).checked_sub(1).map(|place| &charge.filters[place]);
             let shown = |(key, values): &(String, Vec<String>)| format!("{key}={}", values.join("|"));
-            let group = bucket.key.group.as_ref().map(|values| {
+            let group = bucket.line().group.map(|values| {
                 values.iter().map(|value| value.as_deref().unwrap_or("null")).collect::<Vec<_>>().join(", ")
             });
             Some(LineUse {
@@ -281,8 +284,12 @@ impl Books {
             (None, Some(_)) => "sealed",
             (None, None) => "accruing",
         };
-        let carries =
-            window.carries.iter().map(|carried| (carried.from, carried.events())).filter(|found| found.1 > 0);
+        let carries = window
+            .rare
+            .carries
+            .iter()
+            .map(|carried| (carried.from, carried.events()))
+            .filter(|found| found.1 > 0);
         PeriodUse {
             from: window.period.from,
             to: window.to,
@@ -308,15 +315,8 @@ pub(super) fn accruing(subscription: u32, external_id: &str, window: &Window) ->
         customer: 0,
         kind: BillKind::Period { subscription, ordinal: window.ordinal, reason },
         version: 0,
-        created_by: None,
-        stage: Stage::Draft(Box::new(Draft {
-            finalizes_at: Instant::MAX,
-            refresh_at: None,
-            is_to_be_told: false,
-            announced: 0,
-            edits: BTreeMap::new(),
-            frozen: None,
-        })),
+        stage: Stage::Draft(Draft::until(Instant::MAX)),
+        marks: Marks::default(),
     }
 }
 

@@ -75,7 +75,7 @@ impl Books {
             format!(" for {subscription}, plan {}", document.plan.as_deref().unwrap_or("unknown"))
         });
         let number = document.number.as_deref().map_or(String::new(), |number| format!(" ({number})"));
-        let by = bill.created_by.as_deref().map_or(String::new(), |by| format!(", made by the command {by}"));
+        let by = bill.created_by().map_or(String::new(), |by| format!(", made by the command {by}"));
         format!(
             "{}{number} is {}'s invoice{of}{by}; it is {status}; {announced}",
             document.id, document.customer
@@ -87,7 +87,8 @@ impl Books {
     fn about_period(&self, bill: &Bill) -> Option<String> {
         let (subscription, window) = self.window_of(bill)?;
         let plan = &self.prices_of(window.plan).plan;
-        let era = subscription.eras.iter().rev().find(|era| era.first.from <= window.period.from);
+        let eras = self.eras_of(subscription);
+        let era = eras.iter().rev().find(|era| era.first.from <= window.period.from);
         let zone = era.map_or(self.zone_of(bill.customer), |era| era.zone);
         let begins = match window.period.from == subscription.anchor.started_at {
             true => "the subscription's start",
@@ -284,7 +285,7 @@ impl Books {
 
     /// The prices of a period: as sealed, else as the catalog has them.
     fn prices_in<'a>(&'a self, window: &'a Window) -> &'a PriceList {
-        window.sealed.as_deref().map_or(self.prices_of(window.plan), |sealing| &sealing.prices)
+        window.rare.sealed.as_ref().map_or(self.prices_of(window.plan), |sealing| &sealing.prices)
     }
 
     fn window_starting(&self, bill: &Bill, from: &str) -> Option<&Window> {
@@ -294,7 +295,7 @@ impl Books {
 
     fn about_late(&self, bill: &Bill) -> Vec<String> {
         let Some((_, window)) = self.window_of(bill) else { return Vec::new() };
-        let carries = window.carries.iter().filter(|carried| carried.events() > 0);
+        let carries = window.rare.carries.iter().filter(|carried| carried.events() > 0);
         let line = |carried: &super::books::Carried| {
             format!(
                 "late: it takes {} of the period from {}, whose invoice was finalized before they came",

@@ -127,7 +127,7 @@ impl<'a> Basis<'a> {
             return vec![LineName { charge, filter, group: None }];
         }
         let mut names: Vec<LineName<'a>> =
-            self.usage.groups(charge, filter).map(|bucket| bucket.key.name()).collect();
+            self.usage.groups(charge, filter).map(|bucket| bucket.line()).collect();
         let edited = self.edits.into_iter().flat_map(Edits::keys).map(LineKey::name);
         names.extend(edited.filter(|name| name.charge == charge && name.filter == filter));
         names.sort();
@@ -418,7 +418,7 @@ impl Books {
     /// that draft's: the plan before may be in another currency.
     fn advance_fee(&self, customer: u32, window: &Window, exponent: u32) -> Option<Fee<'_>> {
         let plan = &self.prices_of(window.plan).plan;
-        if !plan.pay_in_advance || window.prepaid != Prepaid::OnDraft {
+        if !plan.pay_in_advance || window.prepaid() != Prepaid::OnDraft {
             return None;
         }
         let (to, end) = window.planned();
@@ -428,9 +428,9 @@ impl Books {
 
     /// What is paid of a window's base fee before its own invoice; `None` if it was never to be paid in advance.
     pub(super) fn prepaid_cents(&self, customer: u32, window: &Window) -> Option<i128> {
-        match &window.prepaid {
+        match window.prepaid() {
             Prepaid::Nothing => None,
-            Prepaid::Cents(cents) => Some(**cents),
+            Prepaid::Cents(cents) => Some(cents),
             Prepaid::OnDraft => self
                 .prices_of(window.plan)
                 .plan
@@ -504,7 +504,7 @@ pub(super) fn exact_shown(amount: &Exact) -> String {
 /// What late usage adds to a sealed period, at the prices it was sealed with. Its minor units stay what they are on an
 /// invoice whose currency has another exponent.
 fn late_fees(window: &Window, exponent: u32) -> Vec<Fee<'_>> {
-    let sealing = window.sealed.as_deref().expect("late usage is of a sealed period");
+    let sealing = window.rare.sealed.as_ref().expect("late usage is of a sealed period");
     let Some(with_late) = &sealing.with_late else { return Vec::new() };
     let basis = |usage| Basis {
         prices: &sealing.prices,
@@ -534,21 +534,21 @@ impl Subscription {
             self.windows.get(self.windows.partition_point(|window| window.period.from < from))
         };
         let is_carried = |window: &&Window| {
-            window.sealed.as_ref().is_some_and(|sealing| sealing.carrier == Some(carrier.ordinal))
+            window.rare.sealed.as_ref().is_some_and(|sealing| sealing.carrier == Some(carrier.ordinal))
         };
         let mut originals: Vec<&Window> =
-            carrier.carries.iter().filter_map(|carried| of(carried.from)).filter(is_carried).collect();
+            carrier.rare.carries.iter().filter_map(|carried| of(carried.from)).filter(is_carried).collect();
         originals.sort_by_key(|window| window.period.from);
         originals
     }
 
     pub fn window(&self, ordinal: u32) -> Option<&Window> {
-        let first = self.windows.front()?.ordinal;
+        let first = self.windows.first()?.ordinal;
         self.windows.get(ordinal.checked_sub(first)? as usize)
     }
 
     pub fn window_mut(&mut self, ordinal: u32) -> Option<&mut Window> {
-        let first = self.windows.front()?.ordinal;
+        let first = self.windows.first()?.ordinal;
         self.windows.get_mut(ordinal.checked_sub(first)? as usize)
     }
 }
@@ -556,7 +556,7 @@ impl Subscription {
 impl Bill {
     pub fn edits(&self) -> Option<&Edits> {
         match &self.stage {
-            Stage::Draft(draft) => Some(&draft.edits),
+            Stage::Draft(draft) => Some(&draft.rare.edits),
             Stage::Sealed(_) => None,
         }
     }

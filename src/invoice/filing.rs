@@ -44,13 +44,13 @@ impl InvoiceKey {
 
 /// The key of the document of a sealed invoice.
 pub fn invoice_key(id: InvoiceId) -> String {
-    format!("invoice:{:032x}", id.0)
+    format!("invoice:{:032x}", { id.0 })
 }
 
 fn key_text(key: InvoiceKey) -> String {
     match key {
         InvoiceKey::Own(id) => invoice_key(id),
-        InvoiceKey::Order(id) => format!("order:{:032x}", id.0),
+        InvoiceKey::Order(id) => format!("order:{:032x}", { id.0 }),
     }
 }
 
@@ -236,7 +236,7 @@ impl Books {
             if let Some(subscription) = bill.subscription() {
                 self.subscriptions.entries.mark(subscription);
             }
-            if let Some(command) = &bill.created_by {
+            if let Some(command) = bill.created_by() {
                 let order = last_invoice_of(&self.customers.get(bill.customer).external_id, command);
                 changes.put(key_text(InvoiceKey::Order(order)), &bill.id.to_string());
             }
@@ -260,7 +260,7 @@ impl Books {
         let filed = self.unpaid.get(&number);
         FiledText(
             number,
-            format!("{:032x}", bill.id.0),
+            format!("{:032x}", { bill.id.0 }),
             bill.customer,
             bill.subscription(),
             bill.is_periodic(),
@@ -361,7 +361,7 @@ impl Books {
                 continue;
             }
             let Some(bill) = self.bills.remove(number) else { continue };
-            if let Some(command) = &bill.created_by {
+            if let Some(command) = bill.created_by() {
                 let customer = &self.customers.get(bill.customer).external_id;
                 self.bills.remove_order(last_invoice_of(customer, command), number);
             }

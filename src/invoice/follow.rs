@@ -109,9 +109,9 @@ impl Books {
 
     fn drafts_of(&self, customer: u32) -> BTreeSet<u32> {
         let subscriptions = &self.customers.get(customer).subscriptions;
-        let windows = subscriptions.iter().flat_map(|number| &self.subscriptions.get(*number).windows);
+        let windows = subscriptions.iter().flat_map(|number| self.subscriptions.get(*number).windows.iter());
         let mut drafts: BTreeSet<u32> = windows.filter_map(|window| window.bill).collect();
-        for number in subscriptions {
+        for number in subscriptions.iter() {
             drafts.extend(self.opening_of(*number));
         }
         drafts.retain(|number| self.drafts.contains(number));
@@ -134,7 +134,7 @@ impl Books {
         if following.before.settings.refresh != self.settings.refresh {
             match self.settings.refresh {
                 Refresh::AtFinalization => self.freeze(number),
-                Refresh::Continuous => self.draft_mut(number).expect("a draft is a draft").frozen = None,
+                Refresh::Continuous => self.draft_mut(number).expect("a draft is a draft").rare.frozen = None,
             }
         }
         self.follow(number, digest);

@@ -249,7 +249,9 @@ impl Books {
     }
 
     fn subscription_text(&self, number: u32) -> SubscriptionText {
-        SubscriptionText::of(self.subscriptions.get(number), self.opening_of(number), &self.bills)
+        let subscription = self.subscriptions.get(number);
+        let eras = self.eras_of(subscription);
+        SubscriptionText::of(subscription, &eras, self.opening_of(number), &self.bills)
     }
 
     fn keep_waiting(&mut self, changes: &mut Changes) {

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::aggregate::LineKey;
-use super::books::{AwaitsNumber, Bill, BillKind, Draft, Edit, News, Sealed, Stage, Used};
+use super::bills::Marks;
+use super::books::{AwaitsNumber, Bill, BillKind, Draft, DraftRare, Edit, News, Sealed, Stage, Used};
 use super::calendar::Date;
 use super::document::{Amounts, Document, Figures, InvoiceId, InvoiceType, Payment, Reason, Status};
 use super::instant::Instant;
@@ -13,6 +14,7 @@ use super::kept::raw;
 use super::kept_usage::{group_text, read_group};
 use super::notice::{Event, Notice, Topic};
 use super::quantity::Quantity;
+use super::rare::Rare;
 use super::write::Object;
 use crate::catalog::currency::Currency;
 use crate::catalog::duration::Duration;
@@ -95,7 +97,7 @@ pub(super) fn invoice_text(number: u32, bill: &Bill) -> Vec<u8> {
     object.number("customer", bill.customer);
     put(&mut object, "kind", Some(KindText::of(bill.kind)));
     object.number("version", bill.version);
-    put(&mut object, "created_by", bill.created_by.as_deref());
+    put(&mut object, "created_by", sealed.created_by.as_deref());
     sealed.document.write_to(Some(bill.version), object.member("invoice"));
     put(&mut object, "used", UsedText::of(&sealed.used));
     put(&mut object, "credits", sealed.credits);
@@ -163,14 +165,15 @@ impl InvoiceText<'_> {
             customer: self.customer,
             kind,
             version: self.version,
-            created_by: self.created_by.map(String::into_boxed_str),
             stage: Stage::Sealed(Box::new(Sealed {
                 document,
+                created_by: self.created_by.map(String::into_boxed_str),
                 will_be_due_at: self.will_be_due_at,
                 awaits,
                 used: used.unwrap_or_default(),
                 credits: self.credits,
             })),
+            marks: Marks::default(),
         };
         Ok((self.place, bill))
     }
@@ -224,15 +227,23 @@ impl DraftText {
     pub(super) fn of(draft: &Draft) -> DraftText {
         let edit = |(key, edit): (&LineKey, &Edit)| {
             let name = edit.display_name.clone();
-            EditText(key.charge, key.filter, group_text(&key.group), edit.units, edit.amount_cents, name)
+            EditText(
+                key.charge,
+                key.filter,
+                group_text(key.group.as_deref()),
+                edit.units,
+                edit.amount_cents,
+                name,
+            )
         };
-        let frozen = draft.frozen.as_ref().map(|figures| {
+        let frozen = draft.rare.frozen.as_ref().map(|figures| {
             let Amounts { fees, coupons, taxes, credit_notes, prepaid_credit } = figures.amounts;
             let text = String::from_utf8(figures.fees.clone()).expect("fees are text");
             (text, [fees, coupons, taxes, credit_notes, prepaid_credit])
         });
-        let is_edited = frozen.is_some() || !draft.edits.is_empty();
-        let edits = is_edited.then(|| EditsText { edits: draft.edits.iter().map(edit).collect(), frozen });
+        let is_edited = frozen.is_some() || !draft.rare.edits.is_empty();
+        let edits =
+            is_edited.then(|| EditsText { edits: draft.rare.edits.iter().map(edit).collect(), frozen });
         DraftText(draft.finalizes_at, edits)
     }
 
@@ -245,17 +256,13 @@ impl DraftText {
         };
         let frozen = frozen.map(|(fees, [sum, coupons, taxes, credit_notes, prepaid_credit])| {
             let amounts = Amounts { fees: sum, coupons, taxes, credit_notes, prepaid_credit };
-            Box::new(Figures { fees: fees.into_bytes(), amounts })
+            Figures { fees: fees.into_bytes(), amounts }
         });
-        let draft = Draft {
-            finalizes_at,
-            refresh_at: None,
-            is_to_be_told: false,
-            announced: 0,
-            edits: edits.into_iter().map(edit).collect(),
-            frozen,
-        };
-        Bill { id, customer, kind, version: 0, created_by: None, stage: Stage::Draft(Box::new(draft)) }
+        let mut draft = Draft::until(finalizes_at);
+        if !edits.is_empty() || frozen.is_some() {
+            draft.rare = Rare::new(DraftRare { edits: edits.into_iter().map(edit).collect(), frozen });
+        }
+        Bill { id, customer, kind, version: 0, stage: Stage::Draft(draft), marks: Marks::default() }
     }
 }
 

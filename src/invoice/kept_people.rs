@@ -1,8 +1,9 @@
 //! The texts of customers and subscriptions. Several share a document; what is as it usually is isn't written.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ecow::EcoString;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -14,6 +15,7 @@ use super::books::{
 use super::calendar::Date;
 use super::digest::invoice_id;
 use super::document::Reason;
+use super::few::Few;
 use super::instant::{DAY, Instant};
 use super::keep::{Opened, Unreadable};
 use super::kept::{is_false, raw};
@@ -51,7 +53,7 @@ struct CustomerRestText {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     money: Option<MoneyText>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    numbers: Vec<(u32, u64)>,
+    numbers: Vec<(u32, u32)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -103,11 +105,11 @@ impl CustomerText {
         };
         Ok(Customer {
             external_id: external_id.into(),
-            name: name.map(String::into_boxed_str),
+            name: name.map(EcoString::from),
             terms: terms.share(own),
             entity,
             is_removed: rest.removed,
-            subscriptions: Vec::new(),
+            subscriptions: Few::default(),
             money: rest.money.map(|money| Box::new(money.read())),
             numbers: rest.numbers.into(),
         })
@@ -349,11 +351,11 @@ enum AdvanceText {
     Cents(i128),
 }
 
-fn advance_text(prepaid: &Prepaid) -> Option<AdvanceText> {
+fn advance_text(prepaid: Prepaid) -> Option<AdvanceText> {
     match prepaid {
         Prepaid::Nothing => Some(AdvanceText::Nothing),
         Prepaid::OnDraft => None,
-        Prepaid::Cents(cents) => Some(AdvanceText::Cents(**cents)),
+        Prepaid::Cents(cents) => Some(AdvanceText::Cents(cents)),
     }
 }
 
@@ -361,7 +363,7 @@ fn read_advance(text: Option<AdvanceText>) -> Prepaid {
     match text {
         Some(AdvanceText::Nothing) => Prepaid::Nothing,
         None => Prepaid::OnDraft,
-        Some(AdvanceText::Cents(cents)) => Prepaid::Cents(Box::new(cents)),
+        Some(AdvanceText::Cents(cents)) => Prepaid::Cents(cents),
     }
 }
 
@@ -376,14 +378,21 @@ struct SealingText {
 
 /// A subscription as it was kept, and its drafts.
 pub(super) struct ReadSubscription {
+    /// Without its eras.
     pub subscription: Subscription,
     pub drafts: Vec<(u32, Bill)>,
+    pub eras: Vec<Era>,
 }
 
 impl SubscriptionText {
-    pub(super) fn of(subscription: &Subscription, opening: Option<u32>, bills: &Bills) -> SubscriptionText {
+    pub(super) fn of(
+        subscription: &Subscription,
+        eras: &[Era],
+        opening: Option<u32>,
+        bills: &Bills,
+    ) -> SubscriptionText {
         let Subscription { anchor, .. } = subscription;
-        let usual_next = subscription.windows.back().map_or(0, |last| last.ordinal + 1);
+        let usual_next = subscription.windows.last().map_or(0, |last| last.ordinal + 1);
         let is_anniversary = anchor.billing_time == BillingTime::Anniversary;
         let rest = SubscriptionRestText {
             start_date: Some(anchor.date.0).filter(|date| *date != utc_date(anchor.started_at)),
@@ -393,19 +402,18 @@ impl SubscriptionText {
                 Life::Running => None,
                 Life::Ended => Some(LifeText::Ended),
             },
-            ends_at: subscription.ends_at,
+            ends_at: subscription.rare.ends_at,
             removed: subscription.is_removed,
-            change: subscription.change.as_ref().map(|change| (change.at, change.plan)),
+            change: subscription.rare.change.map(|change| (change.at, change.plan)),
             wants_opening: subscription.wants_opening,
             next: Some(subscription.next_ordinal).filter(|next| *next != usual_next),
-            reports: Some(subscription.unbillable_reports).filter(|reports| *reports > 0),
+            reports: Some(subscription.rare.unbillable_reports).filter(|reports| *reports > 0),
             asked: AskedText::of(subscription),
             opening: opening.and_then(|number| OpeningText::of(number, bills)),
-            ahead: subscription.ahead.iter().map(HeldText::of).collect(),
+            ahead: subscription.rare.ahead.iter().map(HeldText::of).collect(),
         };
-        let eras = subscription.eras.iter();
-        let eras =
-            eras.map(|era| EraText(period_text(&era.first), era.plan, era.zone.name().to_owned())).collect();
+        let era_text = |era: &Era| EraText(period_text(&era.first), era.plan, era.zone.name().to_owned());
+        let eras = eras.iter().map(era_text).collect();
         let windows = subscription.windows.iter();
         SubscriptionText(
             subscription.external_id.to_string(),
@@ -461,7 +469,7 @@ impl SubscriptionText {
             let kind = BillKind::Opening { subscription: number, ordinal };
             drafts.push((bill, draft(invoice_id(&external_id, started_at, true), kind, text)));
         }
-        let mut windows = VecDeque::with_capacity(window_texts.len());
+        let mut windows = Vec::with_capacity(window_texts.len());
         for text in window_texts {
             let (window, text) = text.read(key, plan, prices)?;
             if let (Some(bill), Some(text)) = (window.bill, text) {
@@ -472,15 +480,15 @@ impl SubscriptionText {
                 let kind = BillKind::Period { subscription: number, ordinal: window.ordinal, reason };
                 drafts.push((bill, draft(invoice_id(&external_id, window.period.from, false), kind, text)));
             }
-            windows.push_back(window);
+            windows.push(window);
         }
-        let usual_next = windows.back().map_or(0, |last: &Window| last.ordinal + 1);
+        let usual_next = windows.last().map_or(0, |last: &Window| last.ordinal + 1);
         let date = Date(rest.start_date.unwrap_or(utc_date(started_at)));
         let billing_time = if rest.anniversary { BillingTime::Anniversary } else { BillingTime::Calendar };
-        let subscription = Subscription {
-            asked: rest
-                .asked
-                .map_or(Asked { plan, billing_time: None, says_start: true, dates: None }, AskedText::read),
+        let usual = AskedText(plan, true, None, None, None);
+        let (asked, asked_dates) = rest.asked.unwrap_or(usual).read();
+        let mut subscription = Subscription {
+            asked,
             external_id: external_id.into(),
             customer,
             anchor: Anchor { started_at, date, billing_time },
@@ -489,18 +497,23 @@ impl SubscriptionText {
                 None => Life::Running,
                 Some(LifeText::Ended) => Life::Ended,
             },
-            ends_at: rest.ends_at,
             is_removed: rest.removed,
             plan,
-            change: rest.change.map(|(at, plan)| Box::new(PlanChange { at, plan })),
             wants_opening: rest.wants_opening,
-            windows,
+            windows: windows.into(),
             next_ordinal: rest.next.unwrap_or(usual_next),
-            unbillable_reports: rest.reports.unwrap_or(0),
-            eras,
-            ahead: rest.ahead.into_iter().map(HeldText::read).collect(),
+            first_rule: None,
+            rare: Rare::default(),
         };
-        Ok(ReadSubscription { subscription, drafts })
+        let change = rest.change.map(|(at, plan)| PlanChange { at, plan });
+        subscription.ask(asked_dates, rest.ends_at, change);
+        if let Some(reports) = rest.reports {
+            subscription.rare.unbillable_reports = reports;
+        }
+        if !rest.ahead.is_empty() {
+            subscription.rare.ahead = rest.ahead.into_iter().map(HeldText::read).collect();
+        }
+        Ok(ReadSubscription { subscription, drafts, eras })
     }
 }
 
@@ -521,21 +534,21 @@ fn utc_date(at: Instant) -> i32 {
 impl AskedText {
     /// `None`: nothing but the plan that is in force, and the start.
     fn of(subscription: &Subscription) -> Option<AskedText> {
-        let Asked { plan, billing_time, says_start, dates } = &subscription.asked;
-        let (ended_at, effective_at) = dates.as_deref().copied().unwrap_or_default();
-        let is_usual = *plan == subscription.plan && billing_time.is_none() && *says_start && dates.is_none();
+        let Asked { plan, billing_time, says_start } = subscription.asked;
+        let dates @ (ended_at, effective_at) = subscription.rare.asked_dates;
+        let is_usual =
+            plan == subscription.plan && billing_time.is_none() && says_start && dates == (None, None);
         let is_anniversary = billing_time.map(|billing_time| billing_time == BillingTime::Anniversary);
-        (!is_usual).then_some(AskedText(*plan, *says_start, is_anniversary, ended_at, effective_at))
+        (!is_usual).then_some(AskedText(plan, says_start, is_anniversary, ended_at, effective_at))
     }
 
-    fn read(self) -> Asked {
+    fn read(self) -> (Asked, (Option<Instant>, Option<Instant>)) {
         let AskedText(plan, says_start, is_anniversary, ended_at, effective_at) = self;
         let billing_time = is_anniversary.map(|is_anniversary| match is_anniversary {
             true => BillingTime::Anniversary,
             false => BillingTime::Calendar,
         });
-        let dates = (ended_at, effective_at);
-        Asked { plan, billing_time, says_start, dates: (dates != (None, None)).then(|| Box::new(dates)) }
+        (Asked { plan, billing_time, says_start }, (ended_at, effective_at))
     }
 }
 
@@ -564,9 +577,9 @@ impl WindowText {
             bill: window.bill,
             draft,
             planned: window.planned.map(|(to, end)| (to, end_text(end))),
-            advance: advance_text(&window.prepaid),
-            sealed: window.sealed.as_deref().map(SealingText::of),
-            fresh: window.fresh.iter().map(HeldText::of).collect(),
+            advance: advance_text(window.prepaid()),
+            sealed: window.rare.sealed.as_ref().map(SealingText::of),
+            fresh: window.rare.fresh.iter().map(HeldText::of).collect(),
         };
         WindowText(
             window.ordinal,
@@ -590,7 +603,7 @@ impl WindowText {
                 let list = list.ok_or_else(|| {
                     Unreadable(format!("document {key} names unknown prices {}", text.prices))
                 })?;
-                Some(Box::new(text.read(list.clone())))
+                Some(text.read(list.clone()))
             }
         };
         let frame = Frame {
@@ -600,16 +613,13 @@ impl WindowText {
             plan: rest.plan.unwrap_or(plan),
             planned: rest.planned.map(|(to, end)| (to, read_end(end))),
         };
-        let window = Window {
-            ordinal,
-            frame: Arc::new(frame),
-            usage: Default::default(),
-            bill: rest.bill,
-            prepaid: read_advance(rest.advance),
-            carries: Rare::default(),
-            sealed,
-            fresh: rest.fresh.into_iter().map(HeldText::read).collect(),
-        };
+        let mut window = Window::new(ordinal, Arc::new(frame));
+        window.bill = rest.bill;
+        window.prepay(read_advance(rest.advance));
+        if sealed.is_some() || !rest.fresh.is_empty() {
+            window.rare.sealed = sealed;
+            window.rare.fresh = rest.fresh.into_iter().map(HeldText::read).collect();
+        }
         Ok((window, rest.draft))
     }
 }

@@ -6,7 +6,7 @@ use num_bigint::BigInt;
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::aggregate::{Bucket, Buckets, Extra, FreeUse, Group, LineKey, Total, Weighed};
+use super::aggregate::{Bucket, Buckets, Extra, FreeUse, Group, LineKey, LineName, Total, Weighed};
 use super::bills::Bills;
 use super::books::{Bill, Books, Draft, Stage, Subscription, Window};
 use super::instant::Instant;
@@ -81,9 +81,9 @@ impl Serialize for WindowUseText {
 
 impl LateText {
     fn of(window: &Window) -> Option<LateText> {
-        let sealing = window.sealed.as_deref();
+        let sealing = window.rare.sealed.as_ref();
         let text = LateText {
-            carries: window.carries.iter().map(CarriedText::of).collect(),
+            carries: window.rare.carries.iter().map(CarriedText::of).collect(),
             with_late: sealing.and_then(|sealing| sealing.with_late.as_ref()).map(bucket_texts),
             carrier: sealing.and_then(|sealing| sealing.carrier),
         };
@@ -92,8 +92,8 @@ impl LateText {
     }
 
     fn put_into(self, window: &mut Window) {
-        window.carries = self.carries.into_iter().map(CarriedText::read).collect();
-        if let Some(sealing) = window.sealed.as_deref_mut() {
+        window.rare.carries = self.carries.into_iter().map(CarriedText::read).collect();
+        if let Some(sealing) = window.rare.sealed.as_mut() {
             sealing.with_late = self.with_late.map(read_buckets);
             sealing.carrier = self.carrier;
         }
@@ -184,8 +184,8 @@ pub(super) fn read_buckets(texts: Vec<BucketText>) -> Buckets {
     Buckets::from_kept(texts.into_iter().map(BucketText::read).collect())
 }
 
-pub(super) fn group_text(group: &Group) -> Option<Vec<Option<String>>> {
-    group.as_ref().map(|values| values.iter().map(|value| value.as_deref().map(str::to_owned)).collect())
+pub(super) fn group_text(group: Option<&[Option<Box<str>>]>) -> Option<Vec<Option<String>>> {
+    group.map(|values| values.iter().map(|value| value.as_deref().map(str::to_owned)).collect())
 }
 
 pub(super) fn read_group(text: Option<Vec<Option<String>>>) -> Group {
@@ -208,12 +208,11 @@ impl BucketText {
             }
         };
         let extra = bucket
-            .extra
-            .as_deref()
+            .extra()
             .map(|extra| (extra.precise_cents, extra.free.events, extra.free.amount, extra.free.is_over));
-        let LineKey { charge, filter, group } = &bucket.key;
+        let LineName { charge, filter, group } = bucket.line();
         let rest = (extra.is_some() || group.is_some()).then(|| RestText { group: group_text(group), extra });
-        BucketText(*charge, *filter, bucket.events, total, rest)
+        BucketText(charge, filter, bucket.events, total, rest)
     }
 
     fn read(self) -> Bucket {
@@ -233,9 +232,10 @@ impl BucketText {
             }
         };
         let RestText { group, extra } = rest.unwrap_or(RestText { group: None, extra: None });
-        let extra = extra.map(|(precise_cents, events, amount, is_over)| {
-            Box::new(Extra { precise_cents, free: FreeUse { events, amount, is_over } })
+        let extra = extra.map(|(precise_cents, events, amount, is_over)| Extra {
+            precise_cents,
+            free: FreeUse { events, amount, is_over },
         });
-        Bucket { key: LineKey { charge, filter, group: read_group(group) }, events, total, extra }
+        Bucket::of(LineKey { charge, filter, group: read_group(group) }, events, total, extra)
     }
 }

@@ -19,7 +19,7 @@ impl Books {
             return;
         }
         let mut carries: Vec<Carried> =
-            window.carries.iter().filter(|carried| carried.events() > 0).cloned().collect();
+            window.rare.carries.iter().filter(|carried| carried.events() > 0).cloned().collect();
         carries.sort_by_key(|carried| carried.from);
         let document =
             &self.sealed(number).expect("late usage is reported when its invoice is sealed").document;
@@ -58,9 +58,9 @@ impl Books {
         // The period may have been cut since.
         carried.to = self.period_at(key.subscription, key.from).map_or(carried.to, |(_, to)| to);
         let subscription = self.subscriptions.get_mut(key.subscription);
-        subscription.unbillable_reports += 1;
+        subscription.rare.unbillable_reports += 1;
         let of_period = invoice_id(&subscription.external_id, key.from, false);
-        let id = format!("{of_period}_unbillable_{}", subscription.unbillable_reports);
+        let id = format!("{of_period}_unbillable_{}", subscription.rare.unbillable_reports);
         let customer = self.customers.get(subscription.customer).external_id.clone();
         let name = subscription.external_id.clone();
         let write = |out: &mut Vec<u8>| carried.write_to(None, &customer, &name, out);
@@ -142,13 +142,13 @@ impl Carried {
 impl Window {
     /// What this window's invoice carries of an earlier period.
     pub(super) fn carried(&mut self, from: Instant, to: Instant) -> &mut Carried {
-        let place = match self.carries.iter().position(|carried| carried.from == from) {
+        let place = match self.rare.carries.iter().position(|carried| carried.from == from) {
             Some(place) => place,
             None => {
-                self.carries.push(Carried { from, to, metrics: Default::default() });
-                self.carries.len() - 1
+                self.rare.carries.push(Carried { from, to, metrics: Default::default() });
+                self.rare.carries.len() - 1
             }
         };
-        &mut self.carries[place]
+        &mut self.rare.carries[place]
     }
 }

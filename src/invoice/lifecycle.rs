@@ -4,8 +4,8 @@
 //! whose duty has been done, or moved, finds nothing left to do.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
+use super::bills::Marks;
 use super::books::{
     AwaitsNumber, Bill, BillKind, Books, Draft, Due, News, NumberRequest, Prepaid, Sealed, Sealing, Stage,
     UnbillableKey, Used,
@@ -13,6 +13,7 @@ use super::books::{
 use super::calendar::Date;
 use super::digest::{digest_of, invoice_id, write_and_digest};
 use super::document::{Document, Figures, InvoiceId, InvoiceType, Payment, Reason, Status};
+use super::few::Few;
 use super::filing::Filed;
 use super::grace;
 use super::instant::Instant;
@@ -242,7 +243,7 @@ impl Books {
             return;
         }
         let is_last =
-            self.subscriptions.get(number).windows.back().is_some_and(|last| last.ordinal == ordinal);
+            self.subscriptions.get(number).windows.last().is_some_and(|last| last.ordinal == ordinal);
         if is_last {
             self.open_next_window(number);
         }
@@ -258,30 +259,15 @@ impl Books {
         let id = invoice_id(&subscription.external_id, window.period.from, false);
         let kind = BillKind::Period { subscription: number, ordinal, reason };
         let customer = subscription.customer;
-        let bill = self.add_bill(id, customer, kind, None);
+        let bill = self.add_bill(id, customer, kind);
         self.subscriptions.get_mut(number).window_mut(ordinal).expect("the window is there").bill =
             Some(bill);
         self.make_draft(bill);
     }
 
-    pub(super) fn add_bill(
-        &mut self,
-        id: InvoiceId,
-        customer: u32,
-        kind: BillKind,
-        created_by: Option<&str>,
-    ) -> u32 {
-        let draft = Draft {
-            finalizes_at: self.now,
-            refresh_at: None,
-            is_to_be_told: false,
-            announced: 0,
-            edits: BTreeMap::new(),
-            frozen: None,
-        };
-        let stage = Stage::Draft(Box::new(draft));
-        let created_by = created_by.map(Box::from);
-        self.bills.push(Bill { id, customer, kind, version: 0, created_by, stage })
+    pub(super) fn add_bill(&mut self, id: InvoiceId, customer: u32, kind: BillKind) -> u32 {
+        let stage = Stage::Draft(Draft::until(self.now));
+        self.bills.push(Bill { id, customer, kind, version: 0, stage, marks: Marks::default() })
     }
 
     /// Dates a new invoice and announces it; one whose instant isn't later than now was never a draft (R16).
@@ -303,15 +289,14 @@ impl Books {
     /// Takes the figures of now, to be shown until somebody asks for new ones (R19).
     pub(super) fn freeze(&mut self, number: u32) {
         let figures = self.live_figures(&self.bills[number]);
-        self.draft_mut(number).expect("only a draft's figures can stand still").frozen =
-            Some(Box::new(figures));
+        self.draft_mut(number).expect("only a draft's figures can stand still").rare.frozen = Some(figures);
     }
 
     /// What a draft says now.
     pub(super) fn shown(&self, number: u32) -> Document {
         let bill = &self.bills[number];
         let draft = self.draft(number).expect("a sealed invoice doesn't change");
-        let figures = draft.frozen.as_deref().cloned().unwrap_or_else(|| self.live_figures(bill));
+        let figures = draft.rare.frozen.clone().unwrap_or_else(|| self.live_figures(bill));
         self.draft_document(bill, draft.finalizes_at, figures)
     }
 
@@ -528,6 +513,7 @@ impl Books {
         self.bills[number].stage = Stage::Sealed(Box::new(Sealed {
             will_be_due_at: self.will_be_due_at(&document),
             document,
+            created_by: None,
             awaits: None,
             used,
             credits,
@@ -546,13 +532,13 @@ impl Books {
                     entry.originals_on(carrier).iter().map(|window| window.ordinal).collect();
                 for original in originals {
                     let window = entry.window_mut(original).expect("it was just seen");
-                    let sealed = window.sealed.as_deref_mut().expect("late usage is of a sealed period");
+                    let sealed = window.rare.sealed.as_mut().expect("late usage is of a sealed period");
                     sealed.carrier = None;
                     sealed.billed = sealed.with_late.take().unwrap_or_default();
                 }
                 let window = entry.window_mut(ordinal).expect("an invoice has its window until it is sealed");
                 window.usage = Default::default();
-                window.sealed = Some(Box::new(sealing));
+                window.rare.sealed = Some(sealing);
             }
             BillKind::Opening { subscription, ordinal } => {
                 self.seal_advance(self.bills[number].customer, subscription, ordinal);
@@ -578,12 +564,10 @@ impl Books {
     /// A base fee that was billed in advance stays as it is from now on.
     fn seal_advance(&mut self, customer: u32, subscription: u32, ordinal: u32) {
         let Some(window) = self.subscriptions.get(subscription).window(ordinal) else { return };
-        let prepaid = self
-            .prepaid_cents(customer, window)
-            .map_or(Prepaid::Nothing, |cents| Prepaid::Cents(Box::new(cents)));
+        let prepaid = self.prepaid_cents(customer, window).map_or(Prepaid::Nothing, Prepaid::Cents);
         let window =
             self.subscriptions.get_mut(subscription).window_mut(ordinal).expect("the window is there");
-        window.prepaid = prepaid;
+        window.prepay(prepaid);
     }
 
     /// When it is to be told that an invoice will be due, if ever (R48).
@@ -644,10 +628,10 @@ impl Books {
     }
 }
 
-fn count_for(numbers: &mut Rare<(u32, u64)>, entity: u32) -> u64 {
+fn count_for(numbers: &mut Few<(u32, u32)>, entity: u32) -> u64 {
     if let Some((_, count)) = numbers.iter_mut().find(|(place, _)| *place == entity) {
         *count += 1;
-        return *count;
+        return u64::from(*count);
     }
     numbers.push((entity, 1));
     1
@@ -660,6 +644,13 @@ impl Due {
             Due::WillBeDue(number) | Due::Overdue(number) => Some(number),
             _ => None,
         }
+    }
+}
+
+impl Draft {
+    /// A draft that was never announced.
+    pub(super) fn until(finalizes_at: Instant) -> Draft {
+        Draft { finalizes_at, refresh_at: None, is_to_be_told: false, announced: 0, rare: Rare::default() }
     }
 }
 

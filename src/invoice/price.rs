@@ -14,7 +14,7 @@ pub struct Usage<'a> {
 
 impl<'a> Usage<'a> {
     pub fn of(bucket: &'a Bucket, units: Quantity) -> Usage<'a> {
-        Usage { units, events: bucket.events, extra: bucket.extra.as_deref() }
+        Usage { units, events: bucket.events, extra: bucket.extra() }
     }
 
     pub fn of_units(units: Quantity) -> Usage<'a> {

@@ -1,6 +1,7 @@
 //! The records of customers and subscriptions, put together again from what is kept of them.
 
-use super::books::{Asked, Books, Customer, Subscription};
+use super::books::{Asked, Books, Customer, PlanChange, Subscription};
+use super::instant::Instant;
 use crate::catalog::customer::{CustomerRecord, SubscriptionRecord};
 
 impl Customer {
@@ -17,12 +18,21 @@ impl Customer {
 impl Asked {
     /// What a record asks for whose plan has that number.
     pub(super) fn of(record: &SubscriptionRecord, plan: u32) -> Asked {
-        let dates = (record.ended_at, record.effective_at);
-        Asked {
-            plan,
-            billing_time: record.billing_time,
-            says_start: record.started_at.is_some(),
-            dates: (dates != (None, None)).then(|| Box::new(dates)),
+        Asked { plan, billing_time: record.billing_time, says_start: record.started_at.is_some() }
+    }
+}
+
+impl Subscription {
+    /// Takes the dates that its record asks for, and what comes of them.
+    pub(super) fn ask(
+        &mut self,
+        dates: (Option<Instant>, Option<Instant>),
+        ends_at: Option<Instant>,
+        change: Option<PlanChange>,
+    ) {
+        let known = (self.rare.asked_dates, self.rare.ends_at, self.rare.change);
+        if known != (dates, ends_at, change) {
+            (self.rare.asked_dates, self.rare.ends_at, self.rare.change) = (dates, ends_at, change);
         }
     }
 }
@@ -31,7 +41,7 @@ impl Books {
     /// The record in force of a subscription.
     pub(super) fn record_of(&self, subscription: &Subscription) -> SubscriptionRecord {
         let asked = &subscription.asked;
-        let (ended_at, effective_at) = asked.dates.as_deref().copied().unwrap_or_default();
+        let (ended_at, effective_at) = subscription.rare.asked_dates;
         SubscriptionRecord {
             external_id: subscription.external_id.to_string(),
             customer: self.customers.get(subscription.customer).external_id.to_string(),

@@ -36,11 +36,11 @@ impl Books {
             touched += subscription.external_id.bytes().next().map_or(0, usize::from);
             touched += subscription
                 .windows
-                .back()
+                .last()
                 .map_or(0, |window| window.ordinal as usize + usize::from(window.period.from < window.to));
         }
         for number in subscriptions() {
-            let newest = self.subscriptions.get(*number).windows.back();
+            let newest = self.subscriptions.get(*number).windows.last();
             touched += newest
                 .and_then(|window| window.usage.iter().next())
                 .map_or(0, |bucket| bucket.events as usize);

@@ -1,11 +1,12 @@
 //! A subscription's periods as they open, are cut short, and follow each other.
 
+use chrono_tz::Tz;
+
 use super::books::{BillKind, Books, Era, Frame, Held, Life, PlanChange, Prepaid, Subscription, Window};
 use super::digest::invoice_id;
 use super::figures::base_fee;
 use super::instant::{Instant, Span};
-use super::period::{End, Period};
-use super::rare::Rare;
+use super::period::{Anchor, End, Period};
 use crate::planted::{self, Bug};
 
 impl Books {
@@ -21,10 +22,10 @@ impl Books {
         if !std::mem::take(&mut subscription.wants_opening) {
             return;
         }
-        let (customer, first) = (subscription.customer, subscription.windows.front());
+        let (customer, first) = (subscription.customer, subscription.windows.first());
         let Some((ordinal, from)) = first.map(|window| (window.ordinal, window.period.from)) else { return };
         let id = invoice_id(&subscription.external_id, from, true);
-        let bill = self.add_bill(id, customer, BillKind::Opening { subscription: number, ordinal }, None);
+        let bill = self.add_bill(id, customer, BillKind::Opening { subscription: number, ordinal });
         self.make_draft(bill);
     }
 
@@ -35,13 +36,13 @@ impl Books {
         let subscription = self.subscriptions.get_mut(number);
         subscription.life = Life::Running;
         let (anchor, plan) = (subscription.anchor, subscription.plan);
-        if subscription.ends_at.is_some_and(|end| end <= anchor.started_at) {
+        if subscription.rare.ends_at.is_some_and(|end| end <= anchor.started_at) {
             subscription.life = Life::Ended;
             return;
         }
         let interval = self.prices_of(plan).plan.interval;
         let first = Period::first(&anchor, interval, zone);
-        self.subscriptions.get_mut(number).add_era(Era { first, plan, zone });
+        self.subscriptions.get_mut(number).first_rule = Some((plan, zone));
         let mut period = first.near(&anchor, interval, horizon.minus(Span(1)), zone);
         loop {
             let (to, end) = self.subscriptions.get(number).bounds(&period);
@@ -54,14 +55,14 @@ impl Books {
             }
             period = period.following(&anchor, interval, zone);
         }
-        let Some(oldest) = self.subscriptions.get(number).windows.front() else {
+        let Some(oldest) = self.subscriptions.get(number).windows.first() else {
             self.subscriptions.get_mut(number).life = Life::Ended;
             return;
         };
         let prepaid = self.first_prepaid(number, oldest);
         let subscription = self.subscriptions.get_mut(number);
         subscription.wants_opening = prepaid == Prepaid::OnDraft;
-        subscription.windows.front_mut().expect("it was just seen").prepaid = prepaid;
+        subscription.windows.first_mut().expect("it was just seen").prepay(prepaid);
         self.place_ahead(number);
     }
 
@@ -77,7 +78,7 @@ impl Books {
             return Prepaid::OnDraft;
         }
         let share = window.period.share(plan.interval, window.end, self.zone_of(subscription.customer));
-        Prepaid::Cents(Box::new(base_fee(plan, share, self.exponent_of(subscription.customer, plan)).cents))
+        Prepaid::Cents(base_fee(plan, share, self.exponent_of(subscription.customer, plan)).cents)
     }
 
     fn push_window(&mut self, number: u32, period: Period, plan: u32) {
@@ -85,17 +86,8 @@ impl Books {
         let (to, end) = subscription.bounds(&period);
         let ordinal = subscription.next_ordinal;
         subscription.next_ordinal += 1;
-        subscription.windows.reserve_exact(1);
-        subscription.windows.push_back(Window {
-            ordinal,
-            frame: self.frames.share(Frame { period, to, end, plan, planned: None }),
-            usage: Default::default(),
-            bill: None,
-            prepaid: Prepaid::OnDraft,
-            carries: Rare::default(),
-            sealed: None,
-            fresh: Rare::default(),
-        });
+        let frame = self.frames.share(Frame { period, to, end, plan, planned: None });
+        subscription.add_window(Window::new(ordinal, frame));
         self.schedule_end(number, ordinal, to);
     }
 
@@ -103,13 +95,13 @@ impl Books {
     pub(super) fn open_next_window(&mut self, number: u32) {
         self.drop_old_windows(number);
         let subscription = self.subscriptions.get(number);
-        let last = subscription.windows.back().expect("a running subscription has a window");
+        let last = subscription.windows.last().expect("a running subscription has a window");
         let (last_period, end, from) = (last.period, last.end, last.to);
         if let End::Termination(_) = end {
             self.end_life(number);
             return;
         }
-        let change = subscription.change.as_deref().copied().filter(|change| change.at <= from);
+        let change = subscription.rare.change.filter(|change| change.at <= from);
         let plan = change.map_or(last.plan, |change| change.plan);
         let zone = self.zone_of(subscription.customer);
         let anchor = subscription.anchor;
@@ -121,7 +113,7 @@ impl Books {
         let subscription = self.subscriptions.get_mut(number);
         if change.is_some() {
             subscription.plan = plan;
-            subscription.change = None;
+            subscription.rare.change = None;
         }
         subscription.note_era(period, plan, zone);
         self.push_window(number, period, plan);
@@ -131,33 +123,31 @@ impl Books {
     fn end_life(&mut self, number: u32) {
         let subscription = self.subscriptions.get_mut(number);
         subscription.life = Life::Ended;
-        let ahead = subscription.ahead.take();
-        let ordinal = subscription.windows.back().expect("an ending subscription has a window").ordinal;
+        let ahead = std::mem::take(&mut subscription.rare.ahead);
+        let ordinal = subscription.windows.last().expect("an ending subscription has a window").ordinal;
         for held in ahead {
             self.count_held(number, ordinal, held);
         }
         let customer = self.subscriptions.get(number).customer;
         let last =
-            self.subscriptions.get(number).windows.back().expect("an ending subscription has a window");
+            self.subscriptions.get(number).windows.last().expect("an ending subscription has a window");
         if last.is_void() {
             let sealing = self.sealing(customer, number, ordinal);
-            let last = self.subscriptions.get_mut(number).windows.back_mut().expect("it was just seen");
-            last.sealed = Some(Box::new(sealing));
+            let last = self.subscriptions.get_mut(number).windows.last_mut().expect("it was just seen");
+            last.rare.sealed = Some(sealing);
         }
     }
 
     /// Gives usage that waited for its period to the window that holds it.
     fn place_ahead(&mut self, number: u32) {
         let subscription = self.subscriptions.get_mut(number);
-        if subscription.ahead.is_empty() {
+        if subscription.rare.ahead.is_empty() {
             return;
         }
-        let (held, waiting): (Vec<Held>, Vec<Held>) = subscription
-            .ahead
-            .take()
+        let (held, waiting): (Vec<Held>, Vec<Held>) = std::mem::take(&mut subscription.rare.ahead)
             .into_iter()
             .partition(|held| subscription.holder(held.happened_at).is_some());
-        subscription.ahead = waiting.into();
+        subscription.rare.ahead = waiting;
         for held in held {
             let ordinal = self.subscriptions.get(number).holder(held.happened_at).expect("it was just found");
             self.count_held(number, ordinal, held);
@@ -168,14 +158,15 @@ impl Books {
     fn drop_old_windows(&mut self, number: u32) {
         let horizon = self.horizon();
         let is_old = |window: &Window| {
-            window.to < horizon && window.sealed.as_ref().is_some_and(|sealing| sealing.carrier.is_none())
+            window.to < horizon
+                && window.rare.sealed.as_ref().is_some_and(|sealing| sealing.carrier.is_none())
         };
         let windows = &self.subscriptions.get(number).windows;
         let old =
             windows.iter().take(windows.len().saturating_sub(1)).take_while(|window| is_old(window)).count();
         // An opening invoice that is still a draft shows the first period.
         if old > 0 && self.opening_of(number).is_none_or(|opening| self.draft(opening).is_none()) {
-            self.subscriptions.get_mut(number).windows.drain(..old);
+            self.subscriptions.get_mut(number).drop_windows(old);
         }
     }
 
@@ -183,19 +174,17 @@ impl Books {
     pub(super) fn recut(&mut self, number: u32) {
         let now = self.now;
         let subscription = self.subscriptions.get_mut(number);
-        let Some(last) = subscription.windows.back().filter(|last| last.bill.is_none() && last.to >= now)
+        let Some(last) = subscription.windows.last().filter(|last| last.bill.is_none() && last.to >= now)
         else {
             return;
         };
-        if let Some(change) =
-            subscription.change.as_deref().copied().filter(|change| change.at <= last.period.from)
-        {
+        if let Some(change) = subscription.rare.change.filter(|change| change.at <= last.period.from) {
             self.replan(number, change);
         }
         let subscription = self.subscriptions.get_mut(number);
-        let last = subscription.windows.back().expect("a running subscription has a window");
+        let last = subscription.windows.last().expect("a running subscription has a window");
         let (to, end) = subscription.bounds(&last.period);
-        let last = subscription.windows.back_mut().expect("a running subscription has a window");
+        let last = subscription.windows.last_mut().expect("a running subscription has a window");
         if (last.to, last.end) != (to, end) {
             last.end_at(to, end);
             let ordinal = last.ordinal;
@@ -209,17 +198,17 @@ impl Books {
         let zone = self.zone_of(self.subscriptions.get(number).customer);
         let interval = self.prices_of(change.plan).plan.interval;
         let subscription = self.subscriptions.get_mut(number);
-        subscription.change = None;
+        subscription.rare.change = None;
         subscription.plan = change.plan;
         let anchor = subscription.anchor;
-        let last = subscription.windows.back_mut().expect("a running subscription has a window");
+        let last = subscription.windows.last_mut().expect("a running subscription has a window");
         let period = last.period.replanned(&anchor, interval, zone);
-        let fresh = last.fresh.take();
+        let fresh = std::mem::take(&mut last.rare.fresh);
         last.usage = Default::default();
         let ordinal = last.ordinal;
         subscription.note_era(period, change.plan, zone);
         let (to, end) = subscription.bounds(&period);
-        let last = subscription.windows.back_mut().expect("a running subscription has a window");
+        let last = subscription.windows.last_mut().expect("a running subscription has a window");
         last.frame = self.frames.share(Frame { period, to, end, plan: change.plan, planned: None });
         self.schedule_end(number, ordinal, to);
         for held in fresh {
@@ -238,12 +227,10 @@ impl Subscription {
     /// Where a period ends: at its boundary, or at the change or the end that comes before.
     pub fn bounds(&self, period: &Period) -> (Instant, End) {
         let (mut to, mut end) = (period.boundary, End::Boundary);
-        if let Some(change) =
-            self.change.as_deref().filter(|change| change.at < to && change.at > period.from)
-        {
+        if let Some(change) = self.rare.change.filter(|change| change.at < to && change.at > period.from) {
             (to, end) = (change.at, End::PlanChange(change.at));
         }
-        if let Some(at) = self.ends_at.filter(|at| *at <= to) {
+        if let Some(at) = self.rare.ends_at.filter(|at| *at <= to) {
             let at = at.max(period.from);
             (to, end) = (at, End::Termination(at));
         }
@@ -259,48 +246,78 @@ impl Subscription {
     }
 
     pub fn has_ended(&self, now: Instant) -> bool {
-        self.ends_at.is_some_and(|end| end <= now)
+        self.rare.ends_at.is_some_and(|end| end <= now)
     }
 
-    /// Few subscriptions ever have a second rule: they take the room of what they have.
-    fn add_era(&mut self, era: Era) {
-        self.eras.reserve_exact(1);
-        self.eras.push(era);
+    /// Windows take the room of what they are.
+    fn add_window(&mut self, window: Window) {
+        let mut windows = std::mem::take(&mut self.windows).into_vec();
+        windows.reserve_exact(1);
+        windows.push(window);
+        self.windows = windows.into();
     }
 
-    fn note_era(&mut self, first: Period, plan: u32, zone: chrono_tz::Tz) {
-        if self.eras.last().is_some_and(|era| era.first.from == first.from) {
-            self.eras.pop();
+    fn note_era(&mut self, first: Period, plan: u32, zone: Tz) {
+        match self.rare.eras.last() {
+            Some(era) if era.first.from == first.from => _ = self.rare.eras.pop(),
+            None if self.anchor.started_at == first.from => self.first_rule = None,
+            _ => {}
         }
-        if self.eras.last().is_none_or(|era| era.plan != plan || era.zone != zone) {
-            self.add_era(Era { first, plan, zone });
+        let rule = self.rare.eras.last().map(|era| (era.plan, era.zone)).or(self.first_rule);
+        if rule != Some((plan, zone)) {
+            self.rare.eras.push(Era { first, plan, zone });
         }
+    }
+
+    fn drop_windows(&mut self, count: usize) {
+        let mut windows = std::mem::take(&mut self.windows).into_vec();
+        windows.drain(..count);
+        self.windows = windows.into();
     }
 
     /// The plan in force at an instant, as far as it is known.
     pub fn plan_at(&self, at: Instant) -> u32 {
-        if let Some(change) = self.change.as_deref().filter(|change| change.at <= at) {
+        if let Some(change) = self.rare.change.filter(|change| change.at <= at) {
             return change.plan;
         }
-        self.eras
-            .iter()
-            .rev()
-            .find(|era| era.first.from <= at)
-            .or(self.eras.first())
-            .map_or(self.plan, |era| era.plan)
+        let eras = &self.rare.eras;
+        let first = self.first_rule.map(|(plan, _)| plan).or(eras.first().map(|era| era.plan));
+        let era = eras.iter().rev().find(|era| era.first.from <= at).map(|era| era.plan);
+        era.or(first).unwrap_or(self.plan)
     }
 }
 
 impl Books {
+    /// Where stretches of a subscription's periods begin that follow one rule.
+    pub(super) fn eras_of(&self, subscription: &Subscription) -> Vec<Era> {
+        let first = subscription.first_rule.map(|rule| self.first_era(&subscription.anchor, rule));
+        first.into_iter().chain(subscription.rare.eras.iter().copied()).collect()
+    }
+
+    fn first_era(&self, anchor: &Anchor, (plan, zone): (u32, Tz)) -> Era {
+        Era { first: Period::first(anchor, self.prices_of(plan).plan.interval, zone), plan, zone }
+    }
+
+    /// Takes eras as they were kept: the first one needn't be, if it follows from its rule.
+    pub(super) fn put_eras(&self, subscription: &mut Subscription, mut eras: Vec<Era>) {
+        let first = eras.first().map(|era| (era.plan, era.zone));
+        subscription.first_rule = first.filter(|rule| self.first_era(&subscription.anchor, *rule) == eras[0]);
+        eras.drain(..usize::from(subscription.first_rule.is_some()));
+        if !eras.is_empty() {
+            subscription.rare.eras = eras;
+        }
+    }
+
     /// The bounds of the period of a subscription that contains an instant, however long ago.
     pub(super) fn period_at(&self, number: u32, at: Instant) -> Option<(Instant, Instant)> {
         let subscription = self.subscriptions.get(number);
         if let Some(window) = subscription.holder(at).and_then(|ordinal| subscription.window(ordinal)) {
             return Some((window.period.from, window.to));
         }
-        let place = subscription.eras.iter().rposition(|era| era.first.from <= at)?;
-        let era = &subscription.eras[place];
-        let until = subscription.eras.get(place + 1).map(|next| next.first.from).or(subscription.ends_at);
+        let eras = self.eras_of(subscription);
+        let place = eras.iter().rposition(|era| era.first.from <= at)?;
+        let era = &eras[place];
+        let until = eras.get(place + 1).map(|next| next.first.from).or(subscription.rare.ends_at);
         if until.is_some_and(|until| at >= until) {
             return None;
         }

@@ -167,13 +167,14 @@ impl Books {
 
     fn open_subscription(&mut self, key: &str, text: SubscriptionText) -> Opened<()> {
         let number = self.subscriptions.len() as u32;
-        let ReadSubscription { mut subscription, drafts } =
+        let ReadSubscription { mut subscription, drafts, eras } =
             text.read(number, key, &self.keeping.price_lists)?;
+        self.put_eras(&mut subscription, eras);
         for window in &mut subscription.windows {
             window.frame = self.frames.share_again(window.frame.clone());
         }
         let is_gone =
-            subscription.anchor.started_at == Instant::MAX && subscription.ends_at == Some(Instant::MIN);
+            subscription.anchor.started_at == Instant::MAX && subscription.rare.ends_at == Some(Instant::MIN);
         let (customer, name) = (subscription.customer, is_gone.then(|| subscription.external_id.clone()));
         self.subscriptions.add(subscription);
         match name {
