@@ -254,7 +254,7 @@ impl Part {
 
     /// Drops what is over, and makes a quarter more room if too little became free.
     fn grow(&mut self, horizon: Instant) {
-        let kept: Vec<Entry> = self
+        let mut kept: Vec<Entry> = self
             .slots
             .iter()
             .filter(|entry| {
@@ -266,9 +266,24 @@ impl Part {
         let room = (kept.len() * 25 / 16 + 8).max(16);
         self.slots = vec![[0; ENTRY_BYTES]; room];
         self.used = 0;
+        // They are in the order of their hashes, but for those behind the last slot, which went on in the first.
+        if let Some(last) = kept.windows(2).position(|pair| hash_of(&pair[0]) > hash_of(&pair[1])) {
+            kept.rotate_left(last + 1);
+        }
+        let mut next = 0;
         for entry in kept {
-            let slot = self.find(hash_of(&entry)).expect_err("every id is kept once");
-            self.shift_in(slot, entry);
+            let slot = self.home(hash_of(&entry)).max(next);
+            next = slot + 1;
+            match self.slots.get_mut(slot) {
+                Some(room) => {
+                    *room = entry;
+                    self.used += 1;
+                }
+                None => {
+                    let slot = self.find(hash_of(&entry)).expect_err("every id is kept once");
+                    self.shift_in(slot, entry);
+                }
+            }
         }
     }
 }

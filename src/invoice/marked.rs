@@ -52,6 +52,11 @@ impl<T> Marked<T> {
         self.things.iter()
     }
 
+    /// Reads a thing's marks, so that they are at hand.
+    pub(super) fn touch(&self, number: u32) -> usize {
+        usize::from(self.marks[number as usize].is_used)
+    }
+
     /// Reaches for what of a thing changes with usage.
     pub(super) fn used_mut(&mut self, number: u32) -> &mut T {
         self.mark_used(number);

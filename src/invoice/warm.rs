@@ -29,18 +29,13 @@ impl Books {
         }
         let subscriptions = || numbers.iter().filter(|number| **number != u32::MAX);
         for number in subscriptions() {
-            touched += self.subscriptions.get(*number).next_ordinal as usize;
-        }
-        for number in subscriptions() {
             let subscription = self.subscriptions.get(*number);
-            touched += subscription.external_id.bytes().next().map_or(0, usize::from);
-            touched += subscription
-                .windows
-                .last()
-                .map_or(0, |window| window.ordinal as usize + usize::from(window.period.from < window.to));
+            touched += subscription.next_ordinal as usize + subscription.external_id.len();
+            touched += self.subscriptions.entries.touch(*number);
         }
         for number in subscriptions() {
             let newest = self.subscriptions.get(*number).windows.last();
+            touched += newest.map_or(0, |window| window.ordinal as usize);
             touched += newest
                 .and_then(|window| window.usage.iter().next())
                 .map_or(0, |bucket| bucket.events as usize);
