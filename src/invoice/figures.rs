@@ -44,7 +44,7 @@ pub(super) struct Basis<'a> {
     pub exponent: u32,
 }
 
-/// A charge's lines and what lifts them to its minimum.
+/// A charge's lines, shown or not, and what lifts them to its minimum.
 struct ChargeFees<'a> {
     lines: Vec<Line<'a>>,
     minimum: Option<Amount>,
@@ -106,12 +106,8 @@ impl<'a> Basis<'a> {
         let tariffs =
             std::iter::once(&charge.tariff).chain(charge.filters.iter().map(|filter| &filter.tariff));
         for (filter, tariff) in tariffs.enumerate() {
-            for name in self.names(priced.number, filter as u32, tariff) {
-                let line = self.line(name, tariff, priced);
-                if line.units.0 != 0 || line.cents != 0 || line.events > 0 || line.is_edited {
-                    lines.push(line);
-                }
-            }
+            let names = self.names(priced.number, filter as u32, tariff);
+            lines.extend(names.into_iter().map(|name| self.line(name, tariff, priced)));
         }
         let minimum = (charge.minimum_cents > 0).then(|| {
             let least = Exact::whole(charge.minimum_cents).times(&Exact::of_share(self.share));
@@ -205,7 +201,7 @@ impl<'a> Basis<'a> {
         for (place, found) in charges.iter().enumerate() {
             let charge = &self.prices.plan.charges[place];
             let priced = &self.prices.lines[place];
-            for line in &found.lines {
+            for line in found.lines.iter().filter(|line| line.is_shown()) {
                 fees.push(line_fee(FeeType::Charge, charge, priced, line, self.window()));
             }
             let minimum = found.minimum.as_ref();
@@ -250,6 +246,11 @@ fn difference(with: Option<&Amount>, without: Option<&Amount>) -> Option<Amount>
 }
 
 impl<'a> Line<'a> {
+    /// Whether it stands on its period's own invoice (R71).
+    fn is_shown(&self) -> bool {
+        self.units.0 != 0 || self.cents != 0 || self.events > 0 || self.is_edited
+    }
+
     fn minus(&self, other: Option<&Line<'_>>) -> Line<'a> {
         let Some(other) = other else {
             return Line { display_name: None, precise: self.precise.clone(), ..*self };
