@@ -36,17 +36,17 @@ def usage_lines(window, tariff, events, base_fee, edits):
         for key, line in own.items():
             lines[(place, 0, key)] = line
         reached = sum(line.amount for line in own.values())
-        missing = up_to(charge.minimum_cents * share, reached)
+        missing = up_to(charge.minimum_cents, share, reached)
         lines[(place, 1)] = Line("commitment", charge_name(tariff, charge), missing, period, shown=missing != 0, charge=charge)
         paid += reached + missing
-    missing = up_to(tariff.plan.commitment_cents * share, paid)
+    missing = up_to(tariff.plan.commitment_cents, share, paid)
     lines[("plan",)] = Line("commitment", tariff.plan.name, missing, period, shown=missing != 0)
     return lines
 
 
-def up_to(minimum, reached):
-    """What is missing to a minimum; none is asked for if that is 0."""
-    return max(0, round_half_up(minimum) - reached) if minimum else 0
+def up_to(minimum, share, reached):
+    """What is missing to a share of a minimum; none is asked for if the whole is 0."""
+    return max(0, round_half_up(minimum * share) - reached) if minimum else 0
 
 
 def charge_lines(window, tariff, charge, events, edits):

@@ -39,6 +39,8 @@ class Subscription:
         window = self.window_at(instant)
         if window:
             return window.plan_code
+        if self.windows and instant < self.windows[0].start:
+            return self.windows[0].plan_code
         if self.change and instant >= self.change.at:
             return self.change.plan_code
         return self.plan_code
