@@ -70,7 +70,9 @@ impl Period {
 
     /// The period that follows a cut of this one, under another plan's interval.
     pub fn after_cut(&self, anchor: &Anchor, interval: Interval, at: Instant, zone: Tz) -> Period {
-        Period::build(anchor, interval, at, Date::of(at, zone).max(self.dates.from), false, zone)
+        let date = Date::of(at, zone);
+        let next = Period::build(anchor, interval, at, date.max(self.dates.from), false, zone);
+        next.covering_from(date)
     }
 
     /// The period after this one; its interval may be another plan's.
@@ -86,7 +88,15 @@ impl Period {
         if !self.ends_on_a_date() {
             return self.after_cut(anchor, interval, self.from, zone);
         }
-        Period::build(anchor, interval, self.from, self.dates.from, self.whole_from == self.from, zone)
+        let starts_whole = self.whole_from == self.from;
+        let period = Period::build(anchor, interval, self.from, self.dates.from, starts_whole, zone);
+        period.covering_from(self.dates.covered_from)
+    }
+
+    /// The zone may have moved west since the period before began: then the first date is earlier than that one's.
+    fn covering_from(mut self, date: Date) -> Period {
+        self.dates.covered_from = date;
+        self
     }
 
     /// An interval that is a duration has no boundary dates, so its bounds mean nothing to one that has.
@@ -147,8 +157,7 @@ impl Period {
         let whole_date = date_before(anchor, interval, boundary);
         let starts_whole = continues && date <= whole_date;
         let whole_from = if starts_whole { from } else { whole_date.midnight(zone).min(from) };
-        let dates =
-            Dates { from: date, boundary, whole_from: whole_date, covered_from: date.max(whole_date) };
+        let dates = Dates { from: date, boundary, whole_from: whole_date, covered_from: date };
         Period { from, boundary: boundary.midnight(zone), whole_from, dates }
     }
 
@@ -163,14 +172,14 @@ impl Period {
         }
         let covered_to = match end {
             End::Boundary => self.dates.boundary,
+            // Nothing is cut off, wherever the zone has moved since.
+            End::Termination(at) if at >= self.boundary => self.dates.boundary,
             End::PlanChange(at) => Date::of(at, zone),
             End::Termination(at) => Date::of(at.minus(Span(1)), zone).plus_days(1),
         };
         let whole = self.dates.boundary.0 - self.dates.whole_from.0;
-        Share {
-            part: i64::from((covered_to.0 - self.dates.covered_from.0).clamp(0, whole)),
-            whole: i64::from(whole),
-        }
+        let covered_from = self.dates.covered_from.max(self.dates.whole_from);
+        Share { part: i64::from((covered_to.0 - covered_from.0).clamp(0, whole)), whole: i64::from(whole) }
     }
 
     /// The length of the whole interval in nanoseconds, for what is weighed by time (R77).
