@@ -109,7 +109,7 @@ def free_part(properties, metric, readings, window):
     in_order = sorted(readings, key=lambda reading: reading.order)
     used = total = Fraction(0)
     for count in range(len(in_order)):
-        before, total = total, aggregate(metric, in_order[:count + 1], window)
+        before, total = total, worth(metric, in_order[:count + 1], window)
         if events_left and count >= events_left:
             return used, len(in_order) - count
         if amount and used + total - before > amount:
@@ -118,6 +118,13 @@ def free_part(properties, metric, readings, window):
         if amount and used == amount:
             return used, len(in_order) - count - 1
     return used, 0
+
+
+def worth(metric, readings, window):
+    """What a free part goes by: the aggregate, of a weighted sum the plain one."""
+    if metric.aggregation == "weighted_sum_agg":
+        return sum((reading.value for reading in readings), Fraction(0))
+    return aggregate(metric, readings, window)
 
 
 def price(charge, properties, metric, readings, window, exponent):
