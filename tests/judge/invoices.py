@@ -112,8 +112,7 @@ def own_base(books, window):
     plan = books.catalog.find("plan", window.plan_code)
     due = fee_until(books, plan, window, window.end, window.cut)
     billed = window.billed_before
-    open_before = window.before_skipped or (window.before and window.before.status == "draft")
-    if billed is None and open_before and plan.in_advance:
+    if billed is None and window.before and window.before.status == "draft" and plan.in_advance:
         line = advance_line(books, window)
         billed = (line.exact, line.amount) if line else (0, 0)
     if billed is not None:

@@ -80,8 +80,7 @@ class Window:
         self.skipped = False
         self.start_date = self.used_date if on_boundary or start == subscription.started_at else local_date(start, zone)
         self.before = None              # The invoice that bills this window's base fee if that is paid in advance.
-        self.before_skipped = False     # There never was such an invoice, for this window is older than its record.
-        self.billed_before = None       # What that invoice billed, once it is sealed.
+        self.billed_before = None       # What that invoice billed, once it is sealed; at once if it was too old to be made.
         self.tariff = self.base_fee = None      # As sealed with its own invoice.
         self.take_plan(plan)
 

@@ -1,7 +1,7 @@
 """The life of a subscription: how its windows open and close, how its plan changes, how it ends."""
 
 from instants import local_date
-from invoices import Invoice
+from invoices import Invoice, note_billed_before
 from periods import Window
 
 
@@ -181,6 +181,8 @@ def open_next(books, subscription, window):
     used = (window.boundary_date, window.end) if on_boundary else (window.used_date, window.used_instant)
     following = Window(subscription, window.end, books.catalog.find("plan", subscription.plan_code),
                        books.zone_of(subscription.customer_id), used, on_boundary)
-    following.before, following.before_skipped = window.invoice, window.skipped
+    following.before = window.invoice
     window.following = following
     open_window(books, subscription, following)
+    if window.skipped:
+        note_billed_before(books, following)
