@@ -107,13 +107,13 @@ impl Instant {
         put_digits(&mut face[11..13], clock / 3600);
         put_digits(&mut face[14..16], clock / 60 % 60);
         put_digits(&mut face[17..19], clock % 60);
-        put_digits(&mut face[20..29], nanos);
-        let mut length = 29;
-        while nanos != 0 && face[length - 1] == b'0' {
-            length -= 1;
-        }
-        if nanos == 0 {
-            length = 19;
+        let mut length = 19;
+        if nanos != 0 {
+            put_digits(&mut face[20..29], nanos);
+            length = 29;
+            while face[length - 1] == b'0' {
+                length -= 1;
+            }
         }
         face[length] = b'Z';
         (face, length + 1)

@@ -288,7 +288,7 @@ impl Books {
 
     fn keep_unbillable(&mut self, changes: &mut Changes) {
         if !self.unbillable.is_empty() {
-            let texts: Vec<UnbillableText> = self.unbillable.iter().map(UnbillableText::of).collect();
+            let texts: Vec<UnbillableText<'_>> = self.unbillable.iter().map(UnbillableText::of).collect();
             changes.put("unbillable".to_owned(), &texts);
             self.keeping.had_unbillable = true;
         } else if std::mem::take(&mut self.keeping.had_unbillable) {

@@ -165,35 +165,46 @@ pub(super) fn raw(text: Vec<u8>) -> Box<RawValue> {
 
 // --- Usage that couldn't be billed ------------------------------------------------------------------------------------
 
+/// There are many of them where usage comes late: they are written from where they are.
 #[derive(Serialize, Deserialize)]
-pub(super) struct CarriedText {
+pub(super) struct CarriedText<'a> {
     from: Instant,
     to: Instant,
-    metrics: BTreeMap<String, (u64, Option<Quantity>)>,
+    metrics: Cow<'a, BTreeMap<String, MetricUse>>,
 }
 
-impl CarriedText {
-    pub(super) fn of(carried: &Carried) -> CarriedText {
-        let metrics =
-            carried.metrics.iter().map(|(code, used)| (code.clone(), (used.events, used.units))).collect();
-        CarriedText { from: carried.from, to: carried.to, metrics }
+impl CarriedText<'_> {
+    pub(super) fn of(carried: &Carried) -> CarriedText<'_> {
+        CarriedText { from: carried.from, to: carried.to, metrics: Cow::Borrowed(&carried.metrics) }
     }
 
     pub(super) fn read(self) -> Carried {
-        let used = |(code, (events, units))| (code, MetricUse { events, units });
-        Carried { from: self.from, to: self.to, metrics: self.metrics.into_iter().map(used).collect() }
+        Carried { from: self.from, to: self.to, metrics: self.metrics.into_owned() }
+    }
+}
+
+/// Events, and units where they can be told.
+impl Serialize for MetricUse {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.events, self.units).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for MetricUse {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<MetricUse, D::Error> {
+        Deserialize::deserialize(deserializer).map(|(events, units)| MetricUse { events, units })
     }
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct UnbillableText {
+pub(super) struct UnbillableText<'a> {
     subscription: u32,
     since: Instant,
-    carried: CarriedText,
+    carried: CarriedText<'a>,
 }
 
-impl UnbillableText {
-    pub(super) fn of((key, unbillable): (&UnbillableKey, &Unbillable)) -> UnbillableText {
+impl<'a> UnbillableText<'a> {
+    pub(super) fn of((key, unbillable): (&UnbillableKey, &'a Unbillable)) -> UnbillableText<'a> {
         UnbillableText {
             subscription: key.subscription,
             since: unbillable.since,

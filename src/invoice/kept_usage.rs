@@ -16,24 +16,24 @@ use super::quantity::Quantity;
 /// What usage changes of a subscription: the buckets of its windows that aren't sealed, what their drafts have told, and
 /// what came late.
 #[derive(Serialize, Deserialize)]
-pub(super) struct UsageText(Vec<WindowUseText>);
+pub(super) struct UsageText<'a>(Vec<WindowUseText<'a>>);
 
 /// Which window, and its buckets; where it has a draft, what that has told; where usage came late, what of that concerns
 /// it. The invoice that opens the subscription names no window.
 #[derive(Deserialize)]
-struct WindowUseText(
+struct WindowUseText<'a>(
     Option<u32>,
     Vec<BucketText>,
     #[serde(default)] Option<ToldText>,
-    #[serde(default)] Option<LateText>,
+    #[serde(default)] Option<LateText<'a>>,
 );
 
 /// Late usage that the window's invoice carries; of a sealed window, what it would have been with late usage that isn't
 /// billed yet, and who carries that.
 #[derive(Serialize, Deserialize)]
-struct LateText {
+struct LateText<'a> {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    carries: Vec<CarriedText>,
+    carries: Vec<CarriedText<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     with_late: Option<Vec<BucketText>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,8 +49,8 @@ struct ToldText(
     #[serde(default, skip_serializing_if = "Option::is_none")] Option<(Option<Instant>, bool)>,
 );
 
-impl UsageText {
-    pub(super) fn of(subscription: &Subscription, opening: Option<u32>, bills: &Bills) -> UsageText {
+impl<'a> UsageText<'a> {
+    pub(super) fn of(subscription: &'a Subscription, opening: Option<u32>, bills: &Bills) -> UsageText<'a> {
         let told = |number: u32| bills.get(number).and_then(ToldText::of);
         let opening = opening.and_then(told).map(|told| WindowUseText(None, Vec::new(), Some(told), None));
         let windows = subscription.windows.iter().filter_map(|window| {
@@ -63,7 +63,7 @@ impl UsageText {
 }
 
 /// What isn't there isn't written, but where something follows it.
-impl Serialize for WindowUseText {
+impl Serialize for WindowUseText<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let WindowUseText(ordinal, buckets, told, late) = self;
         let mut list = serializer.serialize_seq(None)?;
@@ -79,8 +79,8 @@ impl Serialize for WindowUseText {
     }
 }
 
-impl LateText {
-    fn of(window: &Window) -> Option<LateText> {
+impl LateText<'_> {
+    fn of(window: &Window) -> Option<LateText<'_>> {
         let sealing = window.rare.sealed.as_ref();
         let text = LateText {
             carries: window.rare.carries.iter().map(CarriedText::of).collect(),
@@ -116,7 +116,7 @@ impl ToldText {
 
 impl Books {
     /// Gives a subscription that was just opened what was used.
-    pub(super) fn open_usage(&mut self, number: u32, text: UsageText) {
+    pub(super) fn open_usage(&mut self, number: u32, text: UsageText<'_>) {
         for WindowUseText(ordinal, buckets, told, late) in text.0 {
             let bill = match ordinal {
                 None => self.opening_of(number),

@@ -154,7 +154,7 @@ impl Books {
                 Ok(())
             }
             "unbillable" => {
-                for text in parse::<Vec<UnbillableText>>(key, bytes)? {
+                for text in parse::<Vec<UnbillableText<'_>>>(key, bytes)? {
                     let (key, unbillable) = text.read();
                     self.unbillable.insert(key, unbillable);
                 }
