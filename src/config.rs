@@ -49,7 +49,7 @@ pub struct ShardSettings {
     /// The most that a batch holds.
     pub batch_records_max: usize,
     pub batch_bytes_max: usize,
-    /// How long a shard waits for the next record, and so how often its time moves when none comes.
+    /// How long a shard waits for the next record while it has something else to do.
     pub batch_wait_ms: u64,
 }
 

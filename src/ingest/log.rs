@@ -348,9 +348,9 @@ impl Spares {
         Arena { bytes, entries, producer_time: false, returns_to: Arc::downgrade(self) }
     }
 
-    /// Gives one of them up.
-    pub fn shed(&self) {
-        let _ = self.kept().pop();
+    /// Gives one of them up. `false` if there was none.
+    pub fn shed(&self) -> bool {
+        self.kept().pop().is_some()
     }
 
     fn put(&self, mut bytes: Vec<u8>, mut entries: Vec<Entry>) {

@@ -7,10 +7,11 @@ use super::outbox::{self, Numbers};
 use super::territory::{Directory, Territory};
 use super::world::Stop;
 use crate::catalog::settings::Settings;
-use crate::ingest::log::{Feed, LogName, Offset, PerLog};
+use crate::fail_points::point;
+use crate::ingest::log::{Feed, LogName, Offset, PerLog, UsageLog};
 use crate::invoice::books::Books;
 use crate::invoice::keep::Contents;
-use crate::persist::Ledger;
+use crate::persist::{Ledger, ShardId};
 use crate::planted::{self, Bug};
 use crate::publish::{self, NoticeLog};
 
@@ -74,7 +75,22 @@ pub(super) async fn open_books<L: Ledger>(
     Ok((books, directory))
 }
 
-pub(super) async fn check_fingerprints<F: Feed>(feed: &mut F, standing: &Standing) -> Result<(), Stop> {
+/// Begins to read where the last commit ended, in the logs that were read then.
+pub(super) async fn open_feed<U: UsageLog>(
+    usage: &U,
+    shard: ShardId,
+    standing: Option<&Standing>,
+) -> Result<U::Feed, Stop> {
+    let from = PerLog::from_fn(|log| standing.map(|standing| Offset(standing.positions[log as usize])));
+    point("K16");
+    let mut feed = usage.open(shard, from).await?;
+    if let Some(standing) = standing {
+        check_fingerprints(&mut feed, standing).await?;
+    }
+    Ok(feed)
+}
+
+async fn check_fingerprints<F: Feed>(feed: &mut F, standing: &Standing) -> Result<(), Stop> {
     let last = |log: LogName| {
         standing.fingerprints[log as usize]?;
         standing.positions[log as usize].checked_sub(1).map(Offset)

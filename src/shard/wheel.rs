@@ -21,11 +21,11 @@ use self::pile::{Layer, Pile};
 use super::health::{Gauges, State};
 use super::outbox::{self, Numbers};
 use super::post::{Sent, send_letters};
-use super::standing::{SCHEMA, Standing, check_fingerprints, open_books, pending_letters, read_standing};
+use super::standing::{SCHEMA, Standing, open_books, open_feed, pending_letters, read_standing};
 use super::territory::{Directory, Territory};
 use super::world::{Stop, World};
 use crate::fail_points::point;
-use crate::ingest::log::{Feed, Limits, LogError, LogName, Offset, PerLog, Positions, UsageLog};
+use crate::ingest::log::{Batch, Feed, Limits, LogError, LogName, Offset, Positions, UsageLog};
 use crate::invoice::books::{Books, Passed};
 use crate::invoice::instant::Instant;
 use crate::invoice::notice::Topic;
@@ -90,17 +90,15 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
                 "the ledger knows nothing of this shard, but the group has read its usage up to {read}: Redis has lost its data, or is another one. Bring back its append-only file; or, to read everything again from the logs, use another kafka.group and topics for webhooks that are empty"
             )));
         }
-        let (books, directory) = open_books(&mut ledger, &world.settings, standing.as_ref()).await?;
-        let ahead = ahead::open(&mut ledger, standing.as_ref()).await?;
-        point("K26");
-        let from =
-            PerLog::from_fn(|log| standing.as_ref().map(|standing| Offset(standing.positions[log as usize])));
-        point("K16");
-        let mut feed = world.usage.open(shard, from).await?;
-        if let Some(standing) = &standing {
-            check_fingerprints(&mut feed, standing).await?;
-        }
-        let mut books = books;
+        let books = async {
+            let (books, directory) = open_books(&mut ledger, &world.settings, standing.as_ref()).await?;
+            let ahead = ahead::open(&mut ledger, standing.as_ref()).await?;
+            point("K26");
+            Ok((books, directory, ahead))
+        };
+        // The brokers' answers take as long as the books of a small shard.
+        let ((mut books, directory, ahead), feed) =
+            tokio::try_join!(books, open_feed(&*world.usage, shard, standing.as_ref()))?;
         books.count_for(move |entity| territory.is_home_of(entity.as_bytes()));
         let standing = standing.unwrap_or_else(|| Standing {
             schema: SCHEMA,
@@ -155,19 +153,28 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
                     Err(stop) => stop,
                 };
             }
-            if let Err(stop) = self.turn().await {
+            if let Err(stop) = self.turn(&mut stop).await {
                 return stop;
             }
         }
     }
 
     /// One batch: read and decided while the one before it is being committed.
-    async fn turn(&mut self) -> Result<(), Stop> {
+    async fn turn(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), Stop> {
         if let Sent::Refused(why) = &*self.sent.borrow() {
             return Err(Stop::Broken(why.clone()));
         }
         if self.pile.is_empty() {
-            self.read(self.world.pace.wait_max).await?;
+            let limits = self.limits(self.wait_max());
+            tokio::select! {
+                biased;
+                batch = self.feed.next(limits) => self.put(batch?),
+                Ok(()) = self.sent.changed() => {
+                    self.note();
+                    return Ok(());
+                }
+                Ok(()) = stop.changed() => return Ok(()),
+            }
         }
         let is_idle = matches!(self.pile.top(), Some(Layer::ReadTo(_)));
         let read_to = self.take_batch().await?;
@@ -178,16 +185,34 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             self.await_commit().await?;
         }
         self.gauges.read(&read_to);
-        self.gauges.note(&self.books, self.standing.outbox.1 - self.sent_up_to());
-        self.world.health.note_settings(self.books.settings());
+        self.note();
         Ok(())
     }
 
-    /// Puts what there is to read on the pile.
-    async fn read(&mut self, wait_max: Duration) -> Result<(), Stop> {
+    fn note(&self) {
+        self.gauges.note(&self.books, self.standing.outbox.1 - self.sent_up_to());
+        self.world.health.note_settings(self.books.settings());
+    }
+
+    /// How long to wait for something to read: not beyond the next duty, and not for long while something is under way.
+    fn wait_max(&self) -> Duration {
         let pace = self.world.pace;
-        let limits = Limits { records_max: pace.records_max, bytes_max: pace.bytes_max, wait_max };
-        let batch = self.feed.next(limits).await?;
+        if self.committing.is_some() || self.tick.is_some() {
+            return pace.wait_max;
+        }
+        let reached = instant((self.world.clock)()).minus(self.books.settings().clock_skew_limit.exact());
+        let due_in = |due: Instant| Duration::from_nanos(due.0.saturating_sub(reached.0).max(0) as u64);
+        let rest = self.books.next_deadline().map_or(pace.rest_max, |due| due_in(due).min(pace.rest_max));
+        rest.max(pace.wait_max)
+    }
+
+    fn limits(&self, wait_max: Duration) -> Limits {
+        let pace = self.world.pace;
+        Limits { records_max: pace.records_max, bytes_max: pace.bytes_max, wait_max }
+    }
+
+    /// Puts what was read on the pile.
+    fn put(&mut self, batch: Batch) {
         if !batch.is_empty() {
             point("K01");
         }
@@ -200,7 +225,6 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             self.gauges.out_of_turn(records);
         }
         self.pile.put(batch);
-        Ok(())
     }
 
     /// Hands what was decided to the ledger and waits for it.

@@ -35,12 +35,14 @@ pub trait Group: Send + Sync {
     fn last_reported(&self, shard: ShardId) -> Result<Option<Offset>, String>;
 }
 
-/// How much a batch may hold, how long the wheel waits for it, and how many duties one commit holds.
+/// How much a batch may hold, how long the wheel waits for it, how long it rests where nothing is to be done, whatever
+/// the clock says, and how many duties one commit holds.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     pub records_max: usize,
     pub bytes_max: usize,
     pub wait_max: Duration,
+    pub rest_max: Duration,
     pub duties_max: usize,
 }
 
@@ -50,6 +52,7 @@ impl Default for Pace {
             records_max: 100_000,
             bytes_max: 48 << 20,
             wait_max: Duration::from_millis(15),
+            rest_max: Duration::from_secs(1),
             // Some megabytes of drafts and webhooks.
             duties_max: 2000,
         }

@@ -22,15 +22,27 @@ pub(super) struct Logs {
     openings: Mutex<BTreeMap<ShardId, u64>>,
     /// So many calls will fail.
     failures: Arc<AtomicU64>,
+    /// How often a shard has looked for something to take.
+    looks: AtomicU64,
 }
 
 impl Logs {
     pub(super) fn new(broker: Arc<Broker>, life: Arc<Life>) -> Logs {
-        Logs { broker, life, openings: Mutex::default(), failures: Arc::default() }
+        Logs {
+            broker,
+            life,
+            openings: Mutex::default(),
+            failures: Arc::default(),
+            looks: AtomicU64::default(),
+        }
     }
 
     pub(super) fn fail(&self, calls: u64) {
         self.failures.store(calls, Ordering::Relaxed);
+    }
+
+    pub(super) fn looks(&self) -> u64 {
+        self.looks.load(Ordering::Relaxed)
     }
 
     fn opening(&self, shard: ShardId) -> u64 {
@@ -90,6 +102,7 @@ fn answer(logs: &Logs) -> Result<(), LogError> {
 impl Feed for MemoryFeed {
     async fn next(&mut self, limits: Limits) -> Result<Batch, LogError> {
         let deadline = Instant::now() + limits.wait_max;
+        self.logs.looks.fetch_add(1, Ordering::Relaxed);
         loop {
             self.logs.life.pass().await;
             if self.logs.opening(self.shard) != self.opening {

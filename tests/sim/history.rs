@@ -157,10 +157,14 @@ impl History {
         let weather = Weather::choose(&mut random);
         let shards = 1 + random.below(4) as u32;
         let processes = 1 + random.below(3) as usize;
+        let (records_max, bytes_max) =
+            (*random.one_of(&[1, 3, 7, 50, 1000]), *random.one_of(&[1000, 1 << 20]));
+        let wait_max = Duration::from_millis(200 + random.below(1300));
         let pace = Pace {
-            records_max: *random.one_of(&[1, 3, 7, 50, 1000]),
-            bytes_max: *random.one_of(&[1000, 1 << 20]),
-            wait_max: Duration::from_millis(200 + random.below(1300)),
+            records_max,
+            bytes_max,
+            wait_max,
+            rest_max: wait_max * (1 + (seed % 3) as u32),
             duties_max: *random.one_of(&[1, 2, 5, 2000]),
         };
         let dawdles_ms = *random.one_of(&[0, 0, 20, 300]);

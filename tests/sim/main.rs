@@ -22,6 +22,7 @@ mod process;
 mod random;
 #[path = "../suite/chaos/replay.rs"]
 mod replay;
+mod rest;
 mod shrink;
 mod sim;
 mod stories;

@@ -97,6 +97,7 @@ impl Telling {
             records_max: batch,
             bytes_max: 1 << 20,
             wait_max: Duration::from_millis(15),
+            rest_max: Duration::from_millis(15),
             duties_max: batch,
         };
         let habits = Habits { seed: 0, dawdles_ms: 0, pace };

@@ -293,7 +293,7 @@ impl Town {
         }
         self.processes.iter().for_each(|process| process.watch.stop_at(end_ms));
         // A tick takes two turns.
-        let turn = history.pace.wait_max + Duration::from_millis(500);
+        let turn = history.pace.rest_max + Duration::from_millis(500);
         let (mut quiet, mut last) = (0, Vec::new());
         for _ in 0..200 {
             tokio::time::sleep(turn).await;

@@ -4,6 +4,7 @@
 //! window, in memory; every shard takes from there what lies at its own position. A shard that is behind the window
 //! makes the thread go back; the others then wait until it has come to them again.
 
+use super::bell::Bell;
 use super::client::{Plain, Trouble, is_transient};
 use super::probe::Place;
 use super::record;
@@ -15,14 +16,15 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use tokio::sync::Notify;
 
 /// The window and those who look through it.
 pub(crate) struct Catalog {
     window: Mutex<Window>,
-    someone_came: Condvar,
+    /// Wakes the thread that follows the catalog.
+    bell: Bell,
 }
 
 #[derive(Default)]
@@ -56,14 +58,20 @@ pub(crate) struct View {
 /// How long a viewer that hasn't asked still counts as reading.
 const READING: Duration = Duration::from_secs(1);
 
+/// How often the client is listened to where it doesn't ring.
+const LISTEN_EVERY: Duration = Duration::from_secs(1);
+
 /// A segment is handed on at this size, or when nothing more is there.
 const SEGMENT_BYTES: usize = 256 << 10;
 
 impl Catalog {
     pub(crate) fn start(settings: &KafkaSettings, place: Place, clock: Clock) -> KafkaResult<Arc<Catalog>> {
-        let catalog = Arc::new(Catalog { window: Mutex::default(), someone_came: Condvar::new() });
-        let consumer = settings.consumer("catalog").create_with_context(Plain::new("catalog"))?;
+        let bell = Bell::default();
+        let catalog = Arc::new(Catalog { window: Mutex::default(), bell: bell.clone() });
+        let mut consumer = settings.consumer("catalog").create_with_context(Plain::new("catalog"))?;
+        bell.hang_on(&mut consumer);
         let follower = Follower {
+            bell,
             consumer,
             place,
             clock,
@@ -86,7 +94,7 @@ impl Catalog {
         window.viewers.insert(id, Viewer { next: from.0, bell, asked_at: now(), failed: None });
         window.want(from.0);
         drop(window);
-        self.someone_came.notify_one();
+        self.bell.ring();
         View { catalog: self.clone(), id }
     }
 
@@ -108,7 +116,7 @@ impl View {
         if from.0 < window.begin {
             window.want(from.0);
             drop(window);
-            self.catalog.someone_came.notify_one();
+            self.catalog.bell.ring();
             return Ok(Vec::new());
         }
         Ok(window.from(from.0, bytes_max))
@@ -118,6 +126,7 @@ impl View {
 impl Drop for View {
     fn drop(&mut self) {
         self.catalog.window().viewers.remove(&self.id);
+        self.catalog.bell.ring();
     }
 }
 
@@ -173,6 +182,7 @@ impl Window {
 
 /// The thread that reads.
 struct Follower {
+    bell: Bell,
     consumer: BaseConsumer<Plain>,
     place: Place,
     clock: Clock,
@@ -184,6 +194,7 @@ struct Follower {
 
 impl Follower {
     fn run(mut self, catalog: &Weak<Catalog>) {
+        self.bell.is_heard_here();
         while let Some(catalog) = catalog.upgrade() {
             let mut window = catalog.window();
             if window.viewers.is_empty() && window.active {
@@ -198,19 +209,26 @@ impl Follower {
                     self.fail(&catalog, &error);
                 }
             } else if !window.active {
-                self.wait(&catalog, window);
+                drop(window);
+                drop(catalog);
+                self.wait();
             } else if window.make_room(self.bytes_max) {
                 drop(window);
-                self.read(&catalog);
+                if !self.read(&catalog) {
+                    drop(catalog);
+                    self.bell.wait(LISTEN_EVERY);
+                }
             } else {
-                drop(catalog.someone_came.wait_timeout(window, Duration::from_millis(2)));
+                drop(window);
+                drop(catalog);
+                self.bell.wait(Duration::from_millis(2));
             }
         }
     }
 
     /// Waits for someone to read for. The client is still listened to, or what it has to say would pile up.
-    fn wait(&self, catalog: &Catalog, window: MutexGuard<'_, Window>) {
-        let _ = catalog.someone_came.wait_timeout(window, Duration::from_millis(200));
+    fn wait(&self) {
+        self.bell.wait(LISTEN_EVERY);
         while self.consumer.poll(Duration::ZERO).is_some() {}
     }
 
@@ -227,22 +245,25 @@ impl Follower {
         while self.consumer.poll(Duration::ZERO).is_some() {}
     }
 
-    /// Reads until nothing is there, or a segment is full.
-    fn read(&mut self, catalog: &Catalog) {
-        let mut wait = Duration::from_millis(10);
-        while self.arena.bytes() < SEGMENT_BYTES {
-            match self.consumer.poll(wait) {
+    /// Reads until nothing is there, or a segment is full. `true` if there may be more.
+    fn read(&mut self, catalog: &Catalog) -> bool {
+        let mut is_more = true;
+        while is_more && self.arena.bytes() < SEGMENT_BYTES {
+            match self.consumer.poll(Duration::ZERO) {
                 Some(Ok(message)) => {
                     let stamp = arrival_stamp(&message, self.arrival, &self.clock, &mut self.newest_ms);
                     record::push(&mut self.arena, &message, stamp);
                 }
                 Some(Err(error)) if error.rdkafka_error_code().is_some_and(is_transient) => {}
-                Some(Err(error)) => return self.fail(catalog, &error),
-                None => break,
+                Some(Err(error)) => {
+                    self.fail(catalog, &error);
+                    break;
+                }
+                None => is_more = false,
             }
-            wait = Duration::ZERO;
         }
         self.hand_on(catalog);
+        is_more
     }
 
     fn hand_on(&mut self, catalog: &Catalog) {

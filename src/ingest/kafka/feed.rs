@@ -5,7 +5,7 @@ use super::catalog::{Catalog, View};
 use super::client::Trouble;
 use super::inbox::Inbox;
 use super::probe::{Bounds, Isolation, Place, Probe, Stretch};
-use super::reader::{OWN_LOGS, Order, Reader};
+use super::reader::{OWN_LOGS, Order, Orders, Reader};
 use super::settings::KafkaSettings;
 use super::timer::{Duration, Instant, now, since};
 use crate::ingest::log::merge::{Asked, Merge};
@@ -15,13 +15,13 @@ use crate::ingest::log::{
 use crate::persist::ShardId;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use tokio::time::sleep_until;
 
 /// The logs of all shards, in Kafka.
 pub struct KafkaLog {
     topics: PerLog<Arc<str>>,
-    orders: mpsc::Sender<Order>,
+    orders: Orders,
     catalog: Arc<Catalog>,
     clock: Clock,
     /// Sees everything that is there.
@@ -93,7 +93,7 @@ impl UsageLog for KafkaLog {
         let catalog = self.catalog.view(positions[LogName::Catalog], inbox.bell.clone());
         let (done, opened) = tokio::sync::oneshot::channel();
         let closing = Closing { shard: shard.0, inbox: inbox.clone(), orders: self.orders.clone() };
-        let _ = self.orders.send(Order::Open { shard: shard.0, inbox: inbox.clone(), from: positions, done });
+        self.orders.send(Order::Open { shard: shard.0, inbox: inbox.clone(), from: positions, done });
         opened.await.map_err(|_| LogError::Unavailable("the reading thread has ended".into()))??;
         Ok(KafkaFeed {
             merge: Merge::new(positions, ends, asked),
@@ -152,12 +152,12 @@ const CATALOG_BYTES: usize = 4 << 20;
 struct Closing {
     shard: u32,
     inbox: Arc<Inbox>,
-    orders: mpsc::Sender<Order>,
+    orders: Orders,
 }
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        let _ = self.orders.send(Order::Close { shard: self.shard, inbox: self.inbox.clone() });
+        self.orders.send(Order::Close { shard: self.shard, inbox: self.inbox.clone() });
     }
 }
 
@@ -242,7 +242,7 @@ impl KafkaFeed {
             let bytes: usize = runs.iter().filter(|run| run.log == log).map(Run::weight_bytes).sum();
             if bytes > 0 && self.closing.inbox.give_back(log, bytes) {
                 let Closing { shard, inbox, orders } = &self.closing;
-                let _ = orders.send(Order::Resume { shard: *shard, inbox: inbox.clone(), log });
+                orders.send(Order::Resume { shard: *shard, inbox: inbox.clone(), log });
             }
         }
     }

@@ -6,6 +6,7 @@
 //! answer waits behind data. [`KafkaLog`] puts them together as the port [`UsageLog`].
 
 pub mod admin;
+mod bell;
 mod catalog;
 pub(crate) mod client;
 pub mod embedded;

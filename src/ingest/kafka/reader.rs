@@ -3,6 +3,7 @@
 //! One client, assigned by hand, one thread that polls it and sorts what comes by shard and log into arenas. An arena is
 //! handed on when it is full or when nothing more is there; per record nothing is allocated or locked.
 
+use super::bell::Bell;
 use super::client::{Plain, Trouble, is_transient};
 use super::inbox::Inbox;
 use super::probe::{Bounds, Place, Probe, Stretch};
@@ -30,7 +31,23 @@ pub(crate) enum Order {
     Resume { shard: u32, inbox: Arc<Inbox>, log: LogName },
 }
 
+/// Tells the thread.
+#[derive(Clone)]
+pub(crate) struct Orders {
+    to: mpsc::Sender<Order>,
+    bell: Bell,
+}
+
+impl Orders {
+    /// Nobody does it any more where the thread has ended.
+    pub(crate) fn send(&self, order: Order) {
+        let _ = self.to.send(order);
+        self.bell.ring();
+    }
+}
+
 pub(crate) struct Reader {
+    bell: Bell,
     consumer: Arc<BaseConsumer<Plain>>,
     topics: PerLog<Arc<str>>,
     clock: Clock,
@@ -75,6 +92,12 @@ const LINGER: Duration = Duration::from_millis(1);
 /// The same where the shard has something to take already.
 const LINGER_BEHIND: Duration = Duration::from_millis(5);
 
+/// How often the memory of a spare arena goes while nothing comes.
+const SHED_EVERY: Duration = Duration::from_millis(5);
+
+/// How often a client is listened to that doesn't ring.
+const LISTEN_EVERY: Duration = Duration::from_secs(1);
+
 /// How many messages are taken between looks at the clock and at the orders.
 const BURST: usize = 512;
 
@@ -88,9 +111,13 @@ impl Reader {
         clock: Clock,
         latest: Probe,
         stable: Probe,
-    ) -> KafkaResult<mpsc::Sender<Order>> {
+    ) -> KafkaResult<Orders> {
+        let bell = Bell::default();
+        let mut consumer = settings.consumer("reader").create_with_context(Plain::new("reader"))?;
+        bell.hang_on(&mut consumer);
         let reader = Reader {
-            consumer: Arc::new(settings.consumer("reader").create_with_context(Plain::new("reader"))?),
+            bell: bell.clone(),
+            consumer: Arc::new(consumer),
             topics,
             clock,
             arrival: settings.arrival,
@@ -104,30 +131,28 @@ impl Reader {
             latest,
             stable,
         };
-        let (orders, inbound) = mpsc::channel();
+        let (to, inbound) = mpsc::channel();
         thread::Builder::new()
             .name("reader".into())
             .spawn(move || reader.run(&inbound))
             .expect("a process can start a thread");
-        Ok(orders)
+        Ok(Orders { to, bell })
     }
 
     fn run(mut self, orders: &mpsc::Receiver<Order>) {
+        self.bell.is_heard_here();
         let (mut looked_at, mut flushed_at) = (now(), now());
-        loop {
-            if !self.obey(orders) {
-                return;
-            }
+        while self.obey(orders) {
             let idle = self.read_burst();
-            if idle {
-                self.spares.shed();
-            }
             if idle || since(flushed_at) >= LINGER_BEHIND {
                 self.flush_all();
                 (looked_at, flushed_at) = (now(), now());
             } else if since(looked_at) >= LINGER {
                 self.flush_wanted();
                 looked_at = now();
+            }
+            if idle {
+                self.bell.wait(if self.spares.shed() { SHED_EVERY } else { LISTEN_EVERY });
             }
         }
     }
@@ -152,17 +177,14 @@ impl Reader {
 
     /// Takes what is there, up to a burst. `true` if that was all.
     fn read_burst(&mut self) -> bool {
-        // Nothing wakes this thread but a message, so an order waits as long as the first poll.
-        let mut wait = if self.dirty.is_empty() { Duration::from_millis(5) } else { Duration::ZERO };
         let mut taken = 0;
         let consumer = self.consumer.clone();
         let trouble = loop {
-            match consumer.poll(wait) {
+            match consumer.poll(Duration::ZERO) {
                 Some(Ok(message)) => self.sort(&message),
                 Some(Err(error)) => break Some(error),
                 None => return true,
             }
-            wait = Duration::ZERO;
             taken += 1;
             if taken == BURST {
                 break None;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::pile::Place;
 use super::{Wheel, instant};
 use crate::ingest::command::read_command;
-use crate::ingest::log::{LogName, Record, Run, UsageLog};
+use crate::ingest::log::{Feed, LogName, Record, Run, UsageLog};
 use crate::invoice::ahead::Ahead;
 use crate::invoice::books::{self, Books, CommandRecord, UsageRecord};
 use crate::invoice::instant::Instant;
@@ -126,7 +126,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
     /// Reads on, and decides usage that can be decided while time is passed to `until`.
     pub(super) async fn go_ahead(&mut self, until: Instant) -> Result<(), Stop> {
         if self.pile.bytes() < PILE_BYTES_MAX {
-            self.read(Duration::ZERO).await?;
+            let batch = self.feed.next(self.limits(Duration::ZERO)).await?;
+            self.put(batch);
         }
         self.ahead.begin_at(self.pile.next());
         self.ahead.reached = self.ahead.reached.max(Some(until));
