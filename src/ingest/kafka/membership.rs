@@ -229,6 +229,10 @@ enum End {
 /// Who waits for the member to have left, if anybody does.
 struct Goodbye(Option<oneshot::Sender<()>>);
 
+/// How long the thread looks for nothing but what the group says, while something is waited for and at rest.
+const SOON: Duration = Duration::from_millis(5);
+const LATER: Duration = Duration::from_millis(50);
+
 /// How often lag monitors get new positions.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
@@ -308,7 +312,8 @@ impl Office {
                     Err(mpsc::TryRecvError::Disconnected) => return End::Leave(Goodbye(None)),
                 }
             }
-            if let Some(code) = self.poll(consumer) {
+            let is_pending = consumer.context().state().pending.is_some();
+            if let Some(code) = self.poll(consumer, if is_pending { SOON } else { LATER }) {
                 return End::Fatal(code);
             }
             if since(reported_at) >= REPORT_EVERY {
@@ -319,10 +324,8 @@ impl Office {
     }
 
     /// Polls once, and sees to what is to be given up.
-    fn poll(&self, consumer: &BaseConsumer<Member>) -> Option<Code> {
-        let member = consumer.context();
-        let wait = if member.state().pending.is_some() { 5 } else { 50 };
-        match consumer.poll(Duration::from_millis(wait)) {
+    fn poll(&self, consumer: &BaseConsumer<Member>, wait: Duration) -> Option<Code> {
+        match consumer.poll(wait) {
             Some(Err(KafkaError::MessageConsumptionFatal(code))) => return Some(code),
             Some(Err(error)) if error.rdkafka_error_code().is_some_and(is_transient) => {}
             Some(Err(error)) => {
@@ -331,7 +334,7 @@ impl Office {
             Some(Ok(_)) => warn!("The member of the group was given a record; it reads nothing."),
             None => {}
         }
-        member.settle(consumer);
+        consumer.context().settle(consumer);
         None
     }
 
@@ -344,7 +347,7 @@ impl Office {
             let _ = self.changes.send(Change::Revoked(handover));
             while now() < deadline && matches!(released.try_recv(), Err(oneshot::error::TryRecvError::Empty))
             {
-                let _ = self.poll(consumer);
+                let _ = self.poll(consumer, SOON);
             }
         }
         member.leaving.store(true, Ordering::Relaxed);

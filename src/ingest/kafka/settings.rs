@@ -186,8 +186,7 @@ impl KafkaSettings {
             config
                 .set("partition.assignment.strategy", "cooperative-sticky")
                 .set("session.timeout.ms", "10000")
-                // So soon at the latest a member hears that the shards are to be shared anew.
-                .set("heartbeat.interval.ms", "1000");
+                .set("heartbeat.interval.ms", "100");
         }
         for (name, value) in &self.properties {
             if GROUP_ONLY.contains(&name.as_str()) && (classic || !CLASSIC_ONLY.contains(&name.as_str())) {
@@ -198,7 +197,10 @@ impl KafkaSettings {
         config
             .set("group.protocol", if classic { "classic" } else { "consumer" })
             .set("auto.offset.reset", "latest")
-            .set("queued.min.messages", "1");
+            .set("queued.min.messages", "1")
+            // So soon a member hears that the shards are to be shared anew, and takes part: between its heartbeats, and
+            // before it joins for the second time within a second, the client sleeps until there is something else to do.
+            .set("topic.metadata.refresh.interval.ms", "200");
         config
     }
 

@@ -109,6 +109,26 @@ async fn two_members_share_the_shards_when_brokers_assign_them() {
 }
 
 #[tokio::test]
+async fn what_its_owner_has_let_go_of_is_soon_another_ones() {
+    let desk = desk(4).await;
+    let mut one = join(&desk.settings, &desk.names.usage);
+    one.own(4).await;
+    let mut took = Vec::new();
+    for _ in 0..3 {
+        let mut two = join(&desk.settings, &desk.names.usage);
+        drop(one.revoked().await);
+        let begun = tokio::time::Instant::now();
+        two.own(2).await;
+        took.push(begun.elapsed());
+        leave(two).await;
+        one.own(4).await;
+    }
+    took.sort();
+    // A quarter of a second where nothing else runs; where the client keeps its own time it is one or two.
+    assert!(took[1] < Duration::from_secs(1), "{took:?}");
+}
+
+#[tokio::test]
 async fn an_owner_that_does_not_finish_is_not_waited_for_for_ever() {
     let mut desk = desk(2).await;
     desk.settings.handover_ms_max = 500;
