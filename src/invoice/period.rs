@@ -179,7 +179,8 @@ impl Period {
         };
         let whole = self.dates.boundary.0 - self.dates.whole_from.0;
         let covered_from = self.dates.covered_from.max(self.dates.whole_from);
-        Share { part: i64::from((covered_to.0 - covered_from.0).clamp(0, whole)), whole: i64::from(whole) }
+        let covered = covered_to.min(self.dates.boundary).0 - covered_from.0;
+        Share { part: i64::from(covered.clamp(0, whole)), whole: i64::from(whole) }
     }
 
     /// The length of the whole interval in nanoseconds, for what is weighed by time (R77).
@@ -336,6 +337,19 @@ mod tests {
         let march = february.following(&anchor, monthly, America::Los_Angeles);
         assert_eq!(march.boundary, at("2023-04-01T07:00:00Z"));
         assert_eq!(march.share(monthly, End::Boundary, America::Los_Angeles), Share { part: 31, whole: 31 });
+    }
+
+    #[test]
+    fn an_end_that_a_zone_to_the_east_reads_as_next_month_covers_no_more_than_this_one() {
+        let started_at = at("2024-02-02T00:00:00Z");
+        let anchor =
+            Anchor { started_at, date: Date::of(started_at, UTC), billing_time: BillingTime::Calendar };
+        let monthly = Interval::Months(1);
+        let february = Period::first(&anchor, monthly, UTC);
+        let end = End::Termination(at("2024-02-29T20:00:00Z"));
+        for zone in [UTC, chrono_tz::Asia::Tokyo] {
+            assert_eq!(february.share(monthly, end, zone), Share { part: 28, whole: 29 });
+        }
     }
 
     #[test]
