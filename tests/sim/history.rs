@@ -160,18 +160,23 @@ impl History {
         let (records_max, bytes_max) =
             (*random.one_of(&[1, 3, 7, 50, 1000]), *random.one_of(&[1000, 1 << 20]));
         let wait_max = Duration::from_millis(200 + random.below(1300));
+        let is_aimed = seed % 7 == 3;
+        let duties_max = *random.one_of(&[1, 2, 5, 2000]);
         let pace = Pace {
             records_max,
             bytes_max,
             wait_max,
             rest_max: wait_max * (1 + (seed % 3) as u32),
-            duties_max: *random.one_of(&[1, 2, 5, 2000]),
+            duties_max: if is_aimed { 1 } else { duties_max },
         };
         let dawdles_ms = *random.one_of(&[0, 0, 20, 300]);
         let mut events = Crowd::new(seed, &traits, shards, &settings).live();
         let last_ms = events.last().map_or(traits.begins_ms, |event| event.at_ms);
         let mut fate = Fate { random, shards, processes, from_ms: traits.begins_ms, to_ms: last_ms + 8000 };
         events.extend(fate.choose(weather));
+        if is_aimed {
+            events.extend(deaths_behind_the_catalog(seed, processes, &events));
+        }
         events.sort_by_key(|event| event.at_ms);
         // What is parked is decided by then.
         let until_ms = last_ms + 20_000;
@@ -184,6 +189,22 @@ impl History {
             text.trim_matches(|letter: char| !letter.is_ascii_digit()).parse().expect("seconds");
         seconds * 1000
     }
+}
+
+/// Processes die while drafts follow a record of the catalog, one in each commit.
+fn deaths_behind_the_catalog(seed: u64, processes: usize, events: &[Event]) -> Vec<Event> {
+    let mut random = Random::new(seed ^ 0xdead);
+    let is_catalog = |deed: &Deed| matches!(deed, Deed::Write { topic: "billing.catalog", .. });
+    let records: Vec<i64> =
+        events.iter().filter(|event| is_catalog(&event.deed)).map(|event| event.at_ms).collect();
+    let mut deaths = Vec::new();
+    for _ in 0..12 {
+        let at_ms = *random.one_of(&records);
+        let process = random.below(processes as u64) as usize;
+        deaths.push(Event { at_ms, deed: Deed::Crash { process, calls: random.below(30) } });
+        deaths.push(Event { at_ms: at_ms + 300 + random.below(1500) as i64, deed: Deed::Revive { process } });
+    }
+    deaths
 }
 
 /// Lets something go wrong at an instant.
