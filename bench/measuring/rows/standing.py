@@ -9,6 +9,8 @@ ROWS = ("F", "H", "I")
 PREFIX, SMALL = "standing.", "small."
 DAY = 86_400
 SETTLE_S = 3
+# How long it may take until nothing more is to be done.
+REST_MAX_S = 600
 MORE = 1000
 # Millions of ids.
 IDS_MIN = 2
@@ -96,6 +98,7 @@ def has_more(at, taken):
 
 
 def idle(at, processor, seconds):
+    come_to_rest(at)
     watch, commands = Watch(at, [processor.pid]), at.store.commands()
     time.sleep(seconds)
     # One of the commands asked for the count.
@@ -105,6 +108,16 @@ def idle(at, processor, seconds):
         "core": cost["own"] / cost["seconds"], "commands": asked / cost["seconds"], "redis_core": cost["redis"] / cost["seconds"],
         "others_cores": cost["others_cores"],
     }
+
+
+def come_to_rest(at):
+    """Drafts that usage has changed are announced anew some minutes later: until then there is something to do."""
+    began = time.monotonic()
+    while time.monotonic() - began < REST_MAX_S:
+        commands = at.store.commands()
+        time.sleep(5)
+        if at.store.commands() - commands <= 1:
+            return
 
 
 def sized(sizes, half, nothing, with_half, with_all):
