@@ -295,9 +295,13 @@ impl InvoiceId {
     }
 
     pub fn parse(text: &str) -> Option<InvoiceId> {
-        let digits = text.strip_prefix("in_").filter(|digits| digits.len() == 32)?;
+        InvoiceId::of_digits(text.strip_prefix("in_")?)
+    }
+
+    pub(super) fn of_digits(digits: &str) -> Option<InvoiceId> {
         let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-        plain.then(|| u128::from_str_radix(digits, 16).ok().map(InvoiceId))?
+        let is_whole = plain && digits.len() == 32;
+        is_whole.then(|| u128::from_str_radix(digits, 16).ok().map(InvoiceId))?
     }
 }
 

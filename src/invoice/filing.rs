@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::books::{Bill, BillKind, Books, CommandRecord, Stage};
 use super::digest::last_invoice_of;
@@ -47,6 +48,22 @@ pub fn invoice_key(id: InvoiceId) -> String {
     format!("invoice:{:032x}", { id.0 })
 }
 
+/// The invoice whose document has this key.
+pub fn invoice_with_key(key: &str) -> Option<InvoiceId> {
+    InvoiceId::of_digits(key.strip_prefix("invoice:")?)
+}
+
+/// The invoice in its document, as its webhooks have it.
+pub fn text_in(document: &[u8]) -> Option<&[u8]> {
+    #[derive(Deserialize)]
+    struct Text<'a> {
+        #[serde(borrow)]
+        invoice: &'a RawValue,
+    }
+    let text: Text<'_> = serde_json::from_slice(document).ok()?;
+    Some(text.invoice.get().as_bytes())
+}
+
 fn key_text(key: InvoiceKey) -> String {
     match key {
         InvoiceKey::Own(id) => invoice_key(id),
@@ -56,7 +73,7 @@ fn key_text(key: InvoiceKey) -> String {
 
 fn read_key(key: &str) -> Option<InvoiceKey> {
     let (kind, id) = key.split_once(':')?;
-    let id = InvoiceId::parse(&format!("in_{id}"))?;
+    let id = InvoiceId::of_digits(id)?;
     match kind {
         "invoice" => Some(InvoiceKey::Own(id)),
         "order" => Some(InvoiceKey::Order(id)),
@@ -113,7 +130,7 @@ pub struct FiledText(
 
 impl FiledText {
     pub fn id(&self) -> Option<InvoiceId> {
-        InvoiceId::parse(&format!("in_{}", self.1))
+        InvoiceId::of_digits(&self.1)
     }
 
     /// Whose it is.

@@ -3,13 +3,14 @@
 //! A notice gets its number in the commit that decided it, and stays in the ledger until the topics have it. After a
 //! crash the topics say what they hold, and the rest is sent.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+pub mod document;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
+use crate::invoice::document::InvoiceId;
 use crate::invoice::notice::{Notice, Topic};
 use crate::persist::ShardId;
 use crate::publish::{self, OUTBOX_HEADER, Published, SEQ_HEADER};
@@ -73,99 +74,35 @@ pub fn next(number: &mut u64) -> (String, Vec<u8>) {
     (OUTBOX_HEADER.to_owned(), (*number - 1).to_string().into_bytes())
 }
 
-/// A notice as it is kept, but for its value, which comes last.
-#[derive(Serialize)]
-struct Head<'a> {
-    topic: &'a str,
-    partition: u32,
-    key: Option<Content<'a>>,
-    headers: Vec<(&'a str, Content<'a>)>,
+/// The invoices whose documents have the rest of webhooks that may not be out.
+#[derive(Default)]
+pub struct Mentions {
+    by_invoice: HashMap<InvoiceId, u64>,
+    by_commit: VecDeque<(u64, Vec<InvoiceId>)>,
 }
 
-/// The same as it is read, with its value.
-#[derive(Deserialize)]
-struct Letter<'a> {
-    topic: String,
-    partition: u32,
-    #[serde(borrow)]
-    key: Option<Content<'a>>,
-    headers: Vec<(String, Content<'a>)>,
-    value: Option<Content<'a>>,
-}
+impl Mentions {
+    /// What the notices of a commit mention. Commits come in their order.
+    pub fn note(&mut self, number: u64, invoices: Vec<InvoiceId>) {
+        self.by_invoice.extend(invoices.iter().map(|invoice| (*invoice, number)));
+        self.by_commit.push_back((number, invoices));
+    }
 
-/// Bytes as what they are: JSON, some other text, or neither.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Content<'a> {
-    #[serde(borrow)]
-    Json(&'a RawValue),
-    Text(Cow<'a, str>),
-    Bytes(Vec<u8>),
-}
-
-impl<'a> Content<'a> {
-    fn of(bytes: &'a [u8]) -> Content<'a> {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Content::Text(text.into()),
-            Err(_) => Content::Bytes(bytes.to_vec()),
+    /// The notices of commits before that one are out.
+    pub fn are_out(&mut self, next: u64) {
+        while let Some((number, invoices)) = self.by_commit.pop_front_if(|(number, _)| *number < next) {
+            for invoice in invoices {
+                if self.by_invoice.get(&invoice) == Some(&number) {
+                    self.by_invoice.remove(&invoice);
+                }
+            }
         }
     }
 
-    fn read(self) -> Vec<u8> {
-        match self {
-            Content::Json(json) => json.get().as_bytes().to_vec(),
-            Content::Text(text) => text.into_owned().into_bytes(),
-            Content::Bytes(bytes) => bytes,
-        }
+    /// Forgets an invoice that is mentioned; says by which commit.
+    pub fn take(&mut self, invoice: InvoiceId) -> Option<u64> {
+        self.by_invoice.remove(&invoice)
     }
-}
-
-/// The notices of one commit, as they are kept.
-pub fn to_document(notices: &[publish::Notice]) -> Vec<u8> {
-    const HEAD_BYTES: usize = 250;
-    let bytes = notices.iter().map(|notice| HEAD_BYTES + notice.value.as_ref().map_or(0, Vec::len)).sum();
-    let mut document = Vec::with_capacity(bytes);
-    for notice in notices {
-        document.push(if document.is_empty() { b'[' } else { b',' });
-        let head = Head {
-            topic: &notice.topic,
-            partition: notice.partition,
-            key: notice.key.as_deref().map(Content::of),
-            headers: notice.headers.iter().map(|(name, value)| (name.as_str(), Content::of(value))).collect(),
-        };
-        serde_json::to_writer(&mut document, &head).expect("a notice is plain data");
-        document.pop();
-        document.extend_from_slice(b",\"value\":");
-        write_value(notice, &mut document);
-        document.push(b'}');
-    }
-    document.push(b']');
-    document
-}
-
-fn write_value(notice: &publish::Notice, document: &mut Vec<u8>) {
-    // A webhook is JSON that was written here: it goes in as it is.
-    if let Some(value) = notice.value.as_ref().filter(|_| notice.header(SEQ_HEADER).is_some()) {
-        document.extend_from_slice(b"{\"json\":");
-        document.extend_from_slice(value);
-        return document.push(b'}');
-    }
-    let text = notice.value.as_deref().map(Content::of);
-    serde_json::to_writer(document, &text).expect("a notice is plain data");
-}
-
-pub fn from_document(bytes: &[u8]) -> Result<Vec<publish::Notice>, serde_json::Error> {
-    let letters: Vec<Letter<'_>> = serde_json::from_slice(bytes)?;
-    Ok(letters
-        .into_iter()
-        .map(|letter| publish::Notice {
-            topic: Arc::from(letter.topic),
-            partition: letter.partition,
-            key: letter.key.map(Content::read),
-            value: letter.value.map(Content::read),
-            headers: letter.headers.into_iter().map(|(name, value)| (name, value.read())).collect(),
-        })
-        .collect())
 }
 
 /// Whether a topic already holds the notice.
@@ -190,26 +127,6 @@ mod tests {
 
     fn number_of(notice: &publish::Notice) -> &[u8] {
         &notice.headers.iter().find(|(name, _)| name == OUTBOX_HEADER).expect("it is numbered").1
-    }
-
-    #[test]
-    fn a_notice_is_read_as_it_was_kept() {
-        let notice = |header: &str, value: Option<&[u8]>| publish::Notice {
-            topic: Arc::from("webhooks"),
-            partition: 3,
-            key: Some(vec![0xff, 0]),
-            value: value.map(<[u8]>::to_vec),
-            headers: vec![(header.to_owned(), b"7".to_vec()), ("other".to_owned(), vec![0xff])],
-        };
-        let notices = [
-            notice(SEQ_HEADER, Some(br#"{"a":[1.50,"\u00e9 \"x\" {}"]}"#)),
-            notice(OUTBOX_HEADER, Some(b"{\"a\":  1 }\n")),
-            notice(OUTBOX_HEADER, Some(b"no JSON \"")),
-            notice(OUTBOX_HEADER, Some(&[0xff])),
-            notice(OUTBOX_HEADER, Some(b"")),
-            notice(OUTBOX_HEADER, None),
-        ];
-        assert_eq!(from_document(&to_document(&notices)).unwrap(), notices);
     }
 
     #[test]

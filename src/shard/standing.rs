@@ -3,13 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use super::opening;
-use super::outbox::{self, Numbers};
+use super::outbox::document::{self, Kept};
+use super::outbox::{self, Mentions, Numbers};
 use super::territory::{Directory, Territory};
 use super::world::Stop;
 use crate::catalog::settings::Settings;
 use crate::fail_points::point;
 use crate::ingest::log::{Feed, LogName, Offset, PerLog, UsageLog};
 use crate::invoice::books::Books;
+use crate::invoice::document::InvoiceId;
+use crate::invoice::filing::invoice_key;
 use crate::invoice::keep::Contents;
 use crate::persist::{Ledger, ShardId};
 use crate::planted::{self, Bug};
@@ -34,7 +37,7 @@ pub(super) struct Standing {
     pub(super) books: Contents,
 }
 
-pub(super) const SCHEMA: u32 = 3;
+pub(super) const SCHEMA: u32 = 4;
 
 pub(super) fn read_standing(record: Option<&[u8]>, territory: &Territory) -> Result<Option<Standing>, Stop> {
     let Some(record) = record else { return Ok(None) };
@@ -107,26 +110,56 @@ async fn check_fingerprints<F: Feed>(feed: &mut F, standing: &Standing) -> Resul
     Ok(())
 }
 
-/// The notices that were committed and may not be out, without those that the topics hold.
+/// The notices that were committed and may not be out, without those that the topics hold; and the invoices that they
+/// mention.
 pub(super) async fn pending_letters<L: Ledger, N: NoticeLog>(
     ledger: &mut L,
     standing: &Standing,
     notices: &N,
     territory: &Territory,
-) -> Result<Vec<(u64, Vec<publish::Notice>)>, Stop> {
+) -> Result<(Vec<(u64, Vec<publish::Notice>)>, Mentions), Stop> {
     let (first, next) = standing.outbox;
+    let (mut pending, mut mentions) = (Vec::new(), Mentions::default());
     if first == next || planted::is(Bug::OutboxNotResumed) {
-        return Ok(Vec::new());
+        return Ok((pending, mentions));
     }
     let published = notices.last(territory.shard).await?;
-    let keys: Vec<String> = (first..next).map(|number| format!("out:{number}")).collect();
-    let mut pending = Vec::new();
-    for (number, bytes) in (first..next).zip(ledger.read(&keys).await?) {
-        let bytes = bytes.ok_or_else(|| Stop::Broken(format!("document out:{number} is missing")))?;
-        let mut letters = outbox::from_document(&bytes)
-            .map_err(|error| Stop::Broken(format!("document out:{number} can't be read: {error}")))?;
-        letters.retain(|notice| notice.partition != territory.shard.0 || !outbox::is_out(notice, &published));
-        pending.push((number, letters));
+    for number in first..next {
+        let mut letters = read_letters(ledger, number).await?;
+        mentions.note(number, letters.iter().filter_map(Kept::mentions).collect());
+        let is_out = |notice: &publish::Notice| {
+            notice.partition == territory.shard.0 && outbox::is_out(notice, &published)
+        };
+        letters.retain(|kept| !is_out(&kept.notice));
+        write_out(ledger, &mut letters, |_| true).await?;
+        pending.push((number, letters.into_iter().map(|kept| kept.notice).collect()));
     }
-    Ok(pending)
+    Ok((pending, mentions))
+}
+
+/// What a commit told, as it is kept.
+pub(super) async fn read_letters<L: Ledger>(ledger: &mut L, number: u64) -> Result<Vec<Kept>, Stop> {
+    let key = document::key(number);
+    let bytes = ledger.read(std::slice::from_ref(&key)).await?.pop().flatten();
+    let bytes = bytes.ok_or_else(|| Stop::Broken(format!("document {key} is missing")))?;
+    document::read(&bytes).map_err(|error| Stop::Broken(format!("document {key} can't be read: {error}")))
+}
+
+/// Takes what letters leave to the documents of these invoices from there.
+pub(super) async fn write_out<L: Ledger>(
+    ledger: &mut L,
+    letters: &mut [Kept],
+    these: impl Fn(InvoiceId) -> bool,
+) -> Result<(), Stop> {
+    let mentioning = letters.iter_mut().filter_map(|kept| {
+        let invoice = kept.mentions().filter(|invoice| these(*invoice))?;
+        Some((invoice_key(invoice), kept))
+    });
+    let (keys, mentioning): (Vec<String>, Vec<&mut Kept>) = mentioning.unzip();
+    for ((key, bytes), kept) in keys.iter().zip(ledger.read(&keys).await?).zip(mentioning) {
+        bytes
+            .and_then(|bytes| kept.write_out(&bytes))
+            .ok_or_else(|| Stop::Broken(format!("document {key} is missing or can't be read")))?;
+    }
+    Ok(())
 }

@@ -8,6 +8,7 @@ mod fetching;
 mod pile;
 mod taking;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,14 +20,19 @@ use tracing::{debug, info, warn};
 use self::ahead::AheadOfTurn;
 use self::pile::{Layer, Pile};
 use super::health::{Gauges, State};
-use super::outbox::{self, Numbers};
+use super::outbox::document;
+use super::outbox::{Mentions, Numbers};
 use super::post::{Sent, send_letters};
-use super::standing::{SCHEMA, Standing, open_books, open_feed, pending_letters, read_standing};
+use super::standing::{
+    SCHEMA, Standing, open_books, open_feed, pending_letters, read_letters, read_standing, write_out,
+};
 use super::territory::{Directory, Territory};
 use super::world::{Stop, World};
 use crate::fail_points::point;
 use crate::ingest::log::{Batch, Feed, Limits, LogError, LogName, Offset, Positions, UsageLog};
 use crate::invoice::books::{Books, Passed};
+use crate::invoice::document::InvoiceId;
+use crate::invoice::filing::invoice_with_key;
 use crate::invoice::instant::Instant;
 use crate::invoice::notice::Topic;
 use crate::persist::{CommitNo, Ledger, LedgerError, Store, Token, Write};
@@ -51,6 +57,7 @@ pub struct Wheel<S: Store, U: UsageLog, N> {
     /// What the next commit will announce.
     decided: Option<Decided>,
     letters: mpsc::UnboundedSender<(u64, Vec<publish::Notice>)>,
+    mentions: Mentions,
     sent: watch::Receiver<Sent>,
     tick: Option<(Instant, Positions)>,
     has_changed: bool,
@@ -112,7 +119,8 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             received: Vec::new(),
             books: books.contents(),
         });
-        let pending = pending_letters(&mut ledger, &standing, world.notices.as_ref(), &territory).await?;
+        let (pending, mentions) =
+            pending_letters(&mut ledger, &standing, world.notices.as_ref(), &territory).await?;
         let (letters, queue) = mpsc::unbounded_channel();
         let (report, sent) = watch::channel(Sent::UpTo(standing.outbox.0));
         tokio::spawn(send_letters(world.notices.clone(), queue, report));
@@ -138,6 +146,7 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             committing: None,
             decided: None,
             letters,
+            mentions,
             sent,
             tick: None,
             has_changed: false,
@@ -316,16 +325,17 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
         decided.usage_position = self.standing.positions[LogName::Usage as usize];
         decided.forgets = changes.forgets;
         self.keep_ahead(&mut writes, &mut decided.forgets);
+        let sent = self.sent_up_to();
+        self.mentions.are_out(sent);
+        decided.forgets.extend((self.standing.outbox.0..sent).map(document::key));
+        self.standing.outbox.0 = sent;
+        self.write_out_what_changes(&mut writes).await?;
         if !decided.notices.is_empty() {
-            writes.push(Write {
-                key: format!("out:{}", decided.outbox),
-                bytes: outbox::to_document(&decided.notices),
-            });
+            let (bytes, mentioned) = document::of_commit(&decided.notices, &writes);
+            self.mentions.note(decided.outbox, mentioned);
+            writes.push(Write { key: document::key(decided.outbox), bytes });
             self.standing.outbox.1 += 1;
         }
-        let sent = self.sent_up_to();
-        decided.forgets.extend((self.standing.outbox.0..sent).map(|number| format!("out:{number}")));
-        self.standing.outbox.0 = sent;
         self.standing.books = self.books.contents();
         let record = serde_json::to_vec(&self.standing).expect("a shard's standing is plain data");
         let mut ledger = self.ledger.take().expect("one commit is under way at a time");
@@ -341,6 +351,23 @@ impl<S: Store, U: UsageLog + 'static, N: NoticeLog + 'static> Wheel<S, U, N> {
             (ledger, outcome)
         });
         self.committing = Some((decided, committing));
+        Ok(())
+    }
+
+    /// Writes out the webhooks that may not be out yet and mention an invoice that is to change.
+    async fn write_out_what_changes(&mut self, writes: &mut Vec<Write>) -> Result<(), Stop> {
+        let mut changing: BTreeMap<u64, BTreeSet<InvoiceId>> = BTreeMap::new();
+        for invoice in writes.iter().filter_map(|write| invoice_with_key(&write.key)) {
+            if let Some(number) = self.mentions.take(invoice) {
+                changing.entry(number).or_default().insert(invoice);
+            }
+        }
+        let ledger = self.ledger.as_mut().expect("one commit is under way at a time");
+        for (number, invoices) in changing {
+            let mut letters = read_letters(ledger, number).await?;
+            write_out(ledger, &mut letters, |invoice| invoices.contains(&invoice)).await?;
+            writes.push(Write { key: document::key(number), bytes: document::of_kept(&letters) });
+        }
         Ok(())
     }
 

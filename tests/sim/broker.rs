@@ -24,6 +24,7 @@ pub(super) struct Broker {
 struct State {
     logs: BTreeMap<(String, u32), Vec<Record>>,
     is_away: bool,
+    is_deaf: bool,
     /// Webhooks by shard and number: what was written first.
     webhooks: BTreeMap<u32, Vec<Notice>>,
     breaches: Vec<String>,
@@ -41,6 +42,15 @@ impl Broker {
 
     pub(super) fn is_away(&self) -> bool {
         self.lock().is_away
+    }
+
+    /// Everything can be read, but what shards tell isn't taken.
+    pub(super) fn set_deaf(&self, is_deaf: bool) {
+        self.lock().is_deaf = is_deaf;
+    }
+
+    pub(super) fn is_deaf(&self) -> bool {
+        self.lock().is_deaf
     }
 
     /// Writes a record, stamped with the brokers' time, which never goes back within a log.

@@ -83,7 +83,7 @@ impl NoticeLog for Producer {
 
     async fn append(&self, notices: Arc<[Notice]>) -> Result<(), NoticeError> {
         self.life.pass().await;
-        while self.broker.is_away() {
+        while self.broker.is_away() || self.broker.is_deaf() {
             tokio::time::sleep(Duration::from_millis(200)).await;
             self.life.pass().await;
         }

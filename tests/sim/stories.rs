@@ -136,7 +136,8 @@ impl Telling {
         }
     }
 
-    /// Somebody else takes the shard over while its owner still turns; then the owner goes.
+    /// Somebody else takes the shard over while its owner still turns; then the owner goes. Whatever wasn't taken of what
+    /// there was to tell is taken from then on.
     async fn take_over(&mut self, at_ms: i64) {
         self.common.broker.time.stop_at(at_ms + SKEW_MS);
         let mut next = Process::start(&self.common, self.habits, Box::new(|_| {}));
@@ -144,6 +145,7 @@ impl Telling {
         tokio::time::sleep(Duration::from_millis(500)).await;
         self.process.snatch(SHARD);
         self.process = next;
+        self.common.broker.set_deaf(false);
     }
 
     fn told(&self) -> Vec<Told> {
@@ -195,8 +197,17 @@ fn instant_ms(line: &Line) -> i64 {
     at.0 / 1_000_000
 }
 
+/// When somebody else takes the shard over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TakeOver {
+    Never,
+    Halfway,
+    /// Up to there nothing is taken of what there is to tell.
+    AtTheEnd,
+}
+
 /// What the shard says of a story.
-async fn told(input: &str, batch: usize, has_take_over: bool) -> Vec<Told> {
+async fn told(input: &str, batch: usize, take_over: TakeOver) -> Vec<Told> {
     let lines = input.lines().filter(|line| !line.trim().is_empty());
     let mut lines: Vec<Line<'_>> =
         lines.map(|line| read_line(line.as_bytes()).expect("a story's lines can be read")).collect();
@@ -206,6 +217,7 @@ async fn told(input: &str, batch: usize, has_take_over: bool) -> Vec<Told> {
         lines.remove(0);
     }
     let mut telling = Telling::begin(settings, instant_ms(&lines[0]), batch);
+    telling.common.broker.set_deaf(take_over == TakeOver::AtTheEnd);
     let half = lines.len() / 2;
     let mut told = 0;
     for batch in batches(&lines, batch) {
@@ -218,9 +230,14 @@ async fn told(input: &str, batch: usize, has_take_over: bool) -> Vec<Told> {
         let is_half = told < half && told + batch.len() >= half;
         told += batch.len();
         let last_ms = instant_ms(batch.last().expect("a batch has lines"));
-        if is_half && has_take_over {
+        if is_half && take_over == TakeOver::Halfway {
             telling.take_over(last_ms).await;
         }
+        telling.catch_up(last_ms).await;
+    }
+    if take_over == TakeOver::AtTheEnd {
+        let last_ms = instant_ms(lines.last().expect("a story has lines"));
+        telling.take_over(last_ms).await;
         telling.catch_up(last_ms).await;
     }
     telling.told()
@@ -230,10 +247,17 @@ async fn told(input: &str, batch: usize, has_take_over: bool) -> Vec<Told> {
 fn every_story_is_told_as_simulate_tells_it_whatever_the_batches() {
     for (name, input) in stories() {
         let expected = simulated(&input);
-        for (batch, has_take_over) in [(1, false), (7, false), (1000, false), (1, true), (7, true)] {
+        for (batch, take_over) in [
+            (1, TakeOver::Never),
+            (7, TakeOver::Never),
+            (1000, TakeOver::Never),
+            (1, TakeOver::Halfway),
+            (7, TakeOver::Halfway),
+            (7, TakeOver::AtTheEnd),
+        ] {
             let runtime = super::runtime();
-            let told = runtime.block_on(told(&input, batch, has_take_over));
-            let way = format!("{name} in batches of {batch}, taken over: {has_take_over}");
+            let told = runtime.block_on(told(&input, batch, take_over));
+            let way = format!("{name} in batches of {batch}, taken over: {take_over:?}");
             assert_eq!(told.len(), expected.len(), "{way}");
             for (told, expected) in told.iter().zip(&expected) {
                 assert_eq!(told, expected, "{way}");
