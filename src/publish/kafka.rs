@@ -182,6 +182,8 @@ impl Press {
         config
             .set("linger.ms", "5")
             .set("compression.type", settings.compression())
+            // Invoices are so much alike that more thoroughness saves little.
+            .set("compression.level", "1")
             .set("message.max.bytes", NOTICE_BYTES_MAX.to_string())
             .set("queue.buffering.max.kbytes", "65536")
             .set("retry.backoff.max.ms", "1000")
