@@ -334,9 +334,12 @@ pub struct Sealing {
 pub struct Carried {
     pub from: Instant,
     pub to: Instant,
-    /// By the metric's code.
-    pub metrics: BTreeMap<String, MetricUse>,
+    pub metrics: MetricUses,
 }
+
+/// By the metric's code, in the order of codes.
+#[derive(Clone, Debug, Default)]
+pub struct MetricUses(pub Vec<(EcoString, MetricUse)>);
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MetricUse {

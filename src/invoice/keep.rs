@@ -22,7 +22,7 @@ use super::kept::{PlanText, PricesText, ShelfText, UnbillableText, WaitingText};
 use super::kept_following::{self, FollowingText};
 use super::kept_held::HeldText;
 use super::kept_people::{CustomerText, SubscriptionText, TOGETHER};
-use super::kept_usage::UsageText;
+use super::kept_usage::usage_text;
 use crate::catalog::settings::Settings;
 use crate::planted::{self, Bug};
 
@@ -241,10 +241,8 @@ impl Books {
         }
         for number in self.subscriptions.entries.take_used() {
             let subscription = self.subscriptions.get(number);
-            changes.put(
-                format!("usage:{number}"),
-                &UsageText::of(subscription, self.opening_of(number), &self.bills),
-            );
+            let text = usage_text(subscription, self.opening_of(number), &self.bills);
+            changes.writes.push((format!("usage:{number}"), text));
         }
     }
 

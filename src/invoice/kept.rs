@@ -11,7 +11,7 @@ use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::books::{Carried, Kept, MetricUse, PlanState, Unbillable, UnbillableKey};
+use super::books::{Carried, Kept, MetricUse, MetricUses, PlanState, Unbillable, UnbillableKey};
 use super::instant::{Instant, SECOND};
 use super::keep::Unreadable;
 use super::quantity::Quantity;
@@ -170,7 +170,7 @@ pub(super) fn raw(text: Vec<u8>) -> Box<RawValue> {
 pub(super) struct CarriedText<'a> {
     from: Instant,
     to: Instant,
-    metrics: Cow<'a, BTreeMap<String, MetricUse>>,
+    metrics: Cow<'a, MetricUses>,
 }
 
 impl CarriedText<'_> {
@@ -180,6 +180,19 @@ impl CarriedText<'_> {
 
     pub(super) fn read(self) -> Carried {
         Carried { from: self.from, to: self.to, metrics: self.metrics.into_owned() }
+    }
+}
+
+impl Serialize for MetricUses {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(code, used)| (code.as_str(), used)))
+    }
+}
+
+impl<'de> Deserialize<'de> for MetricUses {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<MetricUses, D::Error> {
+        let by_code = BTreeMap::<String, MetricUse>::deserialize(deserializer)?;
+        Ok(MetricUses(by_code.into_iter().map(|(code, used)| (code.into(), used)).collect()))
     }
 }
 

@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 
 use num_bigint::BigInt;
-use serde::ser::SerializeSeq;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::aggregate::{Bucket, Buckets, Extra, FreeUse, Group, LineKey, LineName, Total, Weighed};
 use super::bills::Bills;
-use super::books::{Bill, Books, Draft, Stage, Subscription, Window};
+use super::books::{Bill, Books, Carried, Draft, Stage, Subscription, Window};
 use super::instant::Instant;
 use super::kept::CarriedText;
 use super::quantity::Quantity;
+use super::write::Object;
 
-/// What usage changes of a subscription: the buckets of its windows that aren't sealed, what their drafts have told, and
-/// what came late.
-#[derive(Serialize, Deserialize)]
+/// What usage changes of a subscription, as it is read: the buckets of its windows that aren't sealed, what their drafts
+/// have told, and what came late.
+#[derive(Deserialize)]
 pub(super) struct UsageText<'a>(Vec<WindowUseText<'a>>);
 
 /// Which window, and its buckets; where it has a draft, what that has told; where usage came late, what of that concerns
@@ -30,13 +30,11 @@ struct WindowUseText<'a>(
 
 /// Late usage that the window's invoice carries; of a sealed window, what it would have been with late usage that isn't
 /// billed yet, and who carries that.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct LateText<'a> {
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     carries: Vec<CarriedText<'a>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     with_late: Option<Vec<BucketText>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     carrier: Option<u32>,
 }
 
@@ -49,48 +47,97 @@ struct ToldText(
     #[serde(default, skip_serializing_if = "Option::is_none")] Option<(Option<Instant>, bool)>,
 );
 
-impl<'a> UsageText<'a> {
-    pub(super) fn of(subscription: &'a Subscription, opening: Option<u32>, bills: &Bills) -> UsageText<'a> {
-        let told = |number: u32| bills.get(number).and_then(ToldText::of);
-        let opening = opening.and_then(told).map(|told| WindowUseText(None, Vec::new(), Some(told), None));
-        let windows = subscription.windows.iter().filter_map(|window| {
-            let (told, late) = (window.bill.and_then(told), LateText::of(window));
-            let is_needed = !window.usage.is_empty() || told.is_some() || late.is_some();
-            is_needed.then(|| WindowUseText(Some(window.ordinal), bucket_texts(&window.usage), told, late))
-        });
-        UsageText(opening.into_iter().chain(windows).collect())
+/// The same as it is written: straight from where it is, as it is written often.
+pub(super) fn usage_text(subscription: &Subscription, opening: Option<u32>, bills: &Bills) -> Vec<u8> {
+    const USUAL_BYTES: usize = 128;
+    let told = |number: u32| bills.get(number).and_then(ToldText::of);
+    let mut text = Vec::with_capacity(USUAL_BYTES);
+    text.push(b'[');
+    if let Some(told) = opening.and_then(told) {
+        open_window(&mut text, None, &Buckets::default());
+        close_window(&mut text, Some(told), None);
     }
+    for window in subscription.windows.iter() {
+        let (told, late) = (window.bill.and_then(told), Late::of(window));
+        if !window.usage.is_empty() || told.is_some() || late.is_some() {
+            open_window(&mut text, Some(window.ordinal), &window.usage);
+            close_window(&mut text, told, late);
+        }
+    }
+    text.push(b']');
+    text
+}
+
+fn open_window(text: &mut Vec<u8>, ordinal: Option<u32>, usage: &Buckets) {
+    text.extend_from_slice(if text.len() == 1 { b"[" } else { b",[" });
+    push(text, &ordinal);
+    text.push(b',');
+    push_all(text, usage.iter().map(BucketText::of));
 }
 
 /// What isn't there isn't written, but where something follows it.
-impl Serialize for WindowUseText<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let WindowUseText(ordinal, buckets, told, late) = self;
-        let mut list = serializer.serialize_seq(None)?;
-        list.serialize_element(ordinal)?;
-        list.serialize_element(buckets)?;
-        if told.is_some() || late.is_some() {
-            list.serialize_element(told)?;
+fn close_window(text: &mut Vec<u8>, told: Option<ToldText>, late: Option<Late<'_>>) {
+    if told.is_some() || late.is_some() {
+        text.push(b',');
+        push(text, &told);
+    }
+    if let Some(late) = late {
+        text.push(b',');
+        late.write_to(text);
+    }
+    text.push(b']');
+}
+
+fn push(text: &mut Vec<u8>, value: &impl Serialize) {
+    serde_json::to_writer(text, value).expect("a document is plain data");
+}
+
+fn push_all(text: &mut Vec<u8>, values: impl Iterator<Item = impl Serialize>) {
+    text.push(b'[');
+    for (place, value) in values.enumerate() {
+        if place > 0 {
+            text.push(b',');
         }
-        if late.is_some() {
-            list.serialize_element(late)?;
+        push(text, &value);
+    }
+    text.push(b']');
+}
+
+/// A window of which there is late usage.
+struct Late<'a> {
+    carries: &'a [Carried],
+    with_late: Option<&'a Buckets>,
+    carrier: Option<u32>,
+}
+
+impl Late<'_> {
+    fn of(window: &Window) -> Option<Late<'_>> {
+        let sealing = window.rare.sealed.as_ref();
+        let late = Late {
+            carries: &window.rare.carries,
+            with_late: sealing.and_then(|sealing| sealing.with_late.as_ref()),
+            carrier: sealing.and_then(|sealing| sealing.carrier),
+        };
+        let says_something = !late.carries.is_empty() || late.with_late.is_some() || late.carrier.is_some();
+        says_something.then_some(late)
+    }
+
+    fn write_to(&self, text: &mut Vec<u8>) {
+        let mut object = Object::open(text);
+        if !self.carries.is_empty() {
+            push_all(object.member("carries"), self.carries.iter().map(CarriedText::of));
         }
-        list.end()
+        if let Some(buckets) = self.with_late {
+            push_all(object.member("with_late"), buckets.iter().map(BucketText::of));
+        }
+        if let Some(carrier) = self.carrier {
+            object.number("carrier", carrier);
+        }
+        object.close();
     }
 }
 
 impl LateText<'_> {
-    fn of(window: &Window) -> Option<LateText<'_>> {
-        let sealing = window.rare.sealed.as_ref();
-        let text = LateText {
-            carries: window.rare.carries.iter().map(CarriedText::of).collect(),
-            with_late: sealing.and_then(|sealing| sealing.with_late.as_ref()).map(bucket_texts),
-            carrier: sealing.and_then(|sealing| sealing.carrier),
-        };
-        let says_something = !text.carries.is_empty() || text.with_late.is_some() || text.carrier.is_some();
-        says_something.then_some(text)
-    }
-
     fn put_into(self, window: &mut Window) {
         window.rare.carries = self.carries.into_iter().map(CarriedText::read).collect();
         if let Some(sealing) = window.rare.sealed.as_mut() {

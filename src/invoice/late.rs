@@ -2,13 +2,15 @@
 
 use super::aggregate::Reading;
 use super::attribute::Checked;
-use super::books::{BillKind, Books, Carried, Due, MetricUse, News, Unbillable, UnbillableKey, Window};
+use super::books::{
+    BillKind, Books, Carried, Due, MetricUse, MetricUses, News, Unbillable, UnbillableKey, Window,
+};
 use super::digest::invoice_id;
 use super::instant::Instant;
 use super::notice::{Event, Notice};
 use super::quantity::Quantity;
 use super::write::Object;
-use crate::catalog::metric::Aggregation;
+use crate::catalog::metric::{Aggregation, Metric};
 
 impl Books {
     /// Tells of the late usage that an invoice carried, once for each original period (R65).
@@ -90,13 +92,7 @@ impl Books {
 
 impl Carried {
     pub(super) fn count(&mut self, checked: &Checked<'_>, sign: i64) {
-        let metric = &checked.metric;
-        if !self.metrics.contains_key(&metric.code) {
-            let is_summed = matches!(metric.aggregation, Aggregation::Count | Aggregation::Sum);
-            let unused = MetricUse { events: 0, units: is_summed.then(Quantity::default) };
-            self.metrics.insert(metric.code.clone(), unused);
-        }
-        let used = self.metrics.get_mut(&metric.code).expect("it is there by now");
+        let used = self.metrics.of(&checked.metric);
         used.events = used.events.saturating_add_signed(sign);
         if let Some(units) = &mut used.units {
             let value = match &checked.reading {
@@ -108,7 +104,7 @@ impl Carried {
     }
 
     pub(super) fn events(&self) -> u64 {
-        self.metrics.values().map(|used| used.events).sum()
+        self.metrics.0.iter().map(|(_, used)| used.events).sum()
     }
 
     fn write_to(&self, invoice: Option<&str>, customer: &str, subscription: &str, out: &mut Vec<u8>) {
@@ -121,7 +117,7 @@ impl Carried {
         object.number("events_count", self.events());
         let out = object.member("charges");
         out.push(b'[');
-        for (index, (code, used)) in self.metrics.iter().filter(|(_, used)| used.events > 0).enumerate() {
+        for (index, (code, used)) in self.metrics.0.iter().filter(|(_, used)| used.events > 0).enumerate() {
             if index > 0 {
                 out.push(b',');
             }
@@ -139,12 +135,30 @@ impl Carried {
     }
 }
 
+impl MetricUses {
+    fn of(&mut self, metric: &Metric) -> &mut MetricUse {
+        let code = metric.code.as_str();
+        let place = match self.0.binary_search_by(|(other, _)| other.as_str().cmp(code)) {
+            Ok(place) => place,
+            Err(place) => {
+                let is_summed = matches!(metric.aggregation, Aggregation::Count | Aggregation::Sum);
+                let unused = MetricUse { events: 0, units: is_summed.then(Quantity::default) };
+                self.0.reserve_exact(1);
+                self.0.insert(place, (code.into(), unused));
+                place
+            }
+        };
+        &mut self.0[place].1
+    }
+}
+
 impl Window {
     /// What this window's invoice carries of an earlier period.
     pub(super) fn carried(&mut self, from: Instant, to: Instant) -> &mut Carried {
         let place = match self.rare.carries.iter().position(|carried| carried.from == from) {
             Some(place) => place,
             None => {
+                self.rare.carries.reserve_exact(1);
                 self.rare.carries.push(Carried { from, to, metrics: Default::default() });
                 self.rare.carries.len() - 1
             }

@@ -6,7 +6,7 @@
 
 use std::hint::black_box;
 
-use super::books::{Books, Named, Roster};
+use super::books::{Books, Named, Roster, Subscription};
 use super::ids::Ids;
 use super::usage::{UsageEvent, id_hash};
 
@@ -40,7 +40,23 @@ impl Books {
                 .and_then(|window| window.usage.iter().next())
                 .map_or(0, |bucket| bucket.events as usize);
         }
+        for number in subscriptions() {
+            touched += self.subscriptions.get(*number).late_events();
+        }
         black_box(touched);
+    }
+}
+
+impl Subscription {
+    /// Reads of late usage what more of it will change.
+    fn late_events(&self) -> usize {
+        let Some(carried) = self.windows.last().and_then(|newest| newest.rare.carries.last()) else {
+            return 0;
+        };
+        let original = self.windows.iter().rev().find(|window| window.period.from == carried.from);
+        let with_late = original.and_then(|window| window.rare.sealed.as_ref()?.with_late.as_ref());
+        let line = with_late.and_then(|usage| usage.iter().next());
+        carried.events() as usize + line.map_or(0, |bucket| bucket.events as usize)
     }
 }
 
