@@ -81,7 +81,9 @@ impl UsageLog for KafkaLog {
         let places = self.places(shard);
         let epoch = now();
         let asked = Asked { at: Duration::ZERO, wall_ms: (self.clock)() };
-        let found = self.latest.bounds(&places.0).await;
+        let usage = &places[LogName::Usage];
+        let (found, is_replicated) =
+            tokio::join!(self.latest.bounds(&places.0), self.latest.is_replicated(usage));
         let (mut positions, mut ends) = (Positions::default(), Positions::default());
         for (log, bounds) in LogName::ALL.into_iter().zip(found) {
             let bounds = bounds.map_err(|trouble| trouble.in_log(log))?;
@@ -107,6 +109,8 @@ impl UsageLog for KafkaLog {
             gap: None,
             question: None,
             ask_again_at: Duration::ZERO,
+            asks_at_rest: is_replicated != Some(false),
+            asked_at: Duration::ZERO,
             patience: PerLog::from_fn(|_| PATIENCE_AT_FIRST),
             looked_at: PerLog::from_fn(|_| epoch),
         })
@@ -130,6 +134,10 @@ pub struct KafkaFeed {
     question: Option<(Asked, Answer)>,
     /// Not sooner than this, where nobody answered.
     ask_again_at: Duration,
+    /// Whether the ends are asked for also while nothing waits: replicas may hide a record, and what it was not told of
+    /// shows for how long.
+    asks_at_rest: bool,
+    asked_at: Duration,
     /// How long each log may stand still before such a look.
     patience: PerLog<Duration>,
     looked_at: PerLog<Instant>,
@@ -144,6 +152,9 @@ const PATIENCE_AT_FIRST: Duration = Duration::from_millis(250);
 /// Later; it doubles each time nothing comes of it.
 const PATIENCE: Duration = Duration::from_millis(50);
 const PATIENCE_MAX: Duration = Duration::from_secs(1);
+
+/// How often ends are asked for at rest.
+const ASK_AT_REST: Duration = Duration::from_millis(500);
 
 /// So much of the catalog a shard takes at a time. What it holds is kept in memory for it.
 const CATALOG_BYTES: usize = 4 << 20;
@@ -169,7 +180,8 @@ impl Feed for KafkaFeed {
         loop {
             self.gather()?;
             let taken = self.merge.take(&limits, since(self.epoch));
-            let ask_at = self.ask(taken.ask_at);
+            let at_rest = self.asks_at_rest.then(|| self.asked_at + ASK_AT_REST);
+            let ask_at = self.ask(taken.ask_at.into_iter().chain(at_rest).min());
             if !taken.runs.is_empty() || has_heard && now() >= deadline {
                 self.give_back(&taken.runs);
                 let read_to = self.merge.read_to();
@@ -253,14 +265,16 @@ impl KafkaFeed {
         if since(self.epoch) < at {
             return Some(at);
         }
-        self.question = Some((self.moment(), Box::pin(self.latest.ends(&self.places.0))));
+        let asked = self.moment();
+        self.asked_at = asked.at;
+        self.question = Some((asked, Box::pin(self.latest.ends(&self.places.0))));
         None
     }
 
     fn hear(&mut self, asked: Asked, ends: Vec<Result<u64, Trouble>>) {
         let at = since(self.epoch);
         if ends.iter().all(Result::is_ok) {
-            self.merge.answered(at - asked.at);
+            self.merge.answered(at - asked.at, at);
         }
         for (log, end) in LogName::ALL.into_iter().zip(ends) {
             match end {

@@ -60,6 +60,8 @@ pub(crate) struct Scanned {
 /// A handle; clones ask the same threads, which end with the last of them.
 #[derive(Clone)]
 pub(crate) struct Probe {
+    consumer: Arc<BaseConsumer<Plain>>,
+    limit: Duration,
     bounds: mpsc::Sender<BoundsAsk>,
     scans: mpsc::Sender<ScanAsk>,
 }
@@ -97,8 +99,22 @@ impl Probe {
         let (scans, scan_asks) = mpsc::channel();
         let surveyor = Surveyor { consumer: consumer.clone(), limit, sick: HashMap::new() };
         spawn(format!("{role}-bounds"), move || surveyor.run(&bounds_asks));
-        spawn(format!("{role}-scan"), move || Scanner { consumer, limit }.run(&scan_asks));
-        Ok(Probe { bounds, scans })
+        let scanner = Scanner { consumer: consumer.clone(), limit };
+        spawn(format!("{role}-scan"), move || scanner.run(&scan_asks));
+        Ok(Probe { consumer, limit, bounds, scans })
+    }
+
+    /// Whether more than one broker has what is in a partition, as far as anybody says.
+    pub(crate) async fn is_replicated(&self, place: &Place) -> Option<bool> {
+        let Probe { consumer, limit, .. } = self.clone();
+        let place = place.clone();
+        let ask = move || {
+            let metadata = consumer.fetch_metadata(Some(&place.topic), limit).ok()?;
+            let topic = metadata.topics().iter().find(|topic| topic.name() == &*place.topic)?;
+            let partition = topic.partitions().iter().find(|one| one.id() as u32 == place.partition)?;
+            Some(partition.replicas().len() > 1)
+        };
+        tokio::task::spawn_blocking(ask).await.ok().flatten()
     }
 
     /// Beginnings and ends, asked for after this call began.

@@ -18,10 +18,17 @@ pub const SEEN_AFTER: Duration = Duration::from_millis(10);
 
 /// A busy broker takes longer: so many times as long as it takes to answer, and no longer than that.
 const ANSWERS: u32 = 3;
-const SEEN_AFTER_MAX: Duration = Duration::from_millis(300);
+const SEEN_AFTER_MAX: Duration = Duration::from_millis(500);
+
+/// A broker that was held up may be held up again: a slow answer counts for less and less as time goes by, and after so
+/// long for nothing.
+const SLOW_FOR_MS: u64 = 3000;
 
 /// Further apart than this no two clocks are, of brokers or ours.
 pub const CLOCKS_APART_MS: i64 = 10_000;
+
+/// What replicas hide they show when it has been settled which of them are alive, which takes no longer.
+const HIDDEN_MAX_MS: i64 = 30_000;
 
 /// How long a log that isn't at its end is waited for after it last moved, and a log whose end nobody tells.
 pub const STALLED: Duration = Duration::from_secs(20);
@@ -41,8 +48,8 @@ pub struct Merge {
     logs: PerLog<Queue>,
     /// Not before that all logs show what they hold.
     shown_at: Duration,
-    /// How long answers take lately.
-    answers_take: Duration,
+    /// The slowest answer of late, and when it came.
+    slowest: (Duration, Duration),
     /// The latest that was taken.
     taken: Option<(i64, LogName)>,
 }
@@ -85,7 +92,7 @@ impl Merge {
             reached_ms: i64::MIN,
             ..Queue::default()
         });
-        Merge { logs, shown_at: Duration::ZERO, answers_take: Duration::ZERO, taken: None }
+        Merge { logs, shown_at: Duration::ZERO, slowest: Default::default(), taken: None }
     }
 
     /// Adds what was read of a log, behind what was read of it before.
@@ -113,8 +120,16 @@ impl Merge {
     }
 
     /// Notes how long an answer took: who is slow to answer is slow to show records.
-    pub fn answered(&mut self, took: Duration) {
-        self.answers_take = took.max(self.answers_take * 3 / 4);
+    pub fn answered(&mut self, took: Duration, now: Duration) {
+        if took >= self.answers_take(now) {
+            self.slowest = (took, now);
+        }
+    }
+
+    fn answers_take(&self, now: Duration) -> Duration {
+        let (took, at) = self.slowest;
+        let left_ms = SLOW_FOR_MS.saturating_sub(now.saturating_sub(at).as_millis() as u64);
+        took * left_ms as u32 / SLOW_FOR_MS as u32
     }
 
     /// Notes that nothing more will come below an offset.
@@ -211,12 +226,13 @@ impl Merge {
         let queue = &self.logs[log];
         let Some((run, came)) = queue.runs.front() else { return false };
         let newest_ms = run.last().map_or(i64::MAX, |last| last.appended_ms.max(queue.reached_ms));
-        self.seen_at(*came) <= asked.at || newest_ms.saturating_add(CLOCKS_APART_MS) <= asked.wall_ms
+        let is_old = newest_ms.saturating_add(CLOCKS_APART_MS) <= asked.wall_ms;
+        self.seen_at(*came) <= asked.at || is_old && self.shown_at <= asked.at
     }
 
     /// From when on everything can be seen that is earlier than what has come by then.
     fn seen_at(&self, came: Duration) -> Duration {
-        let seen_after = (self.answers_take * ANSWERS).clamp(SEEN_AFTER, SEEN_AFTER_MAX);
+        let seen_after = (self.answers_take(came) * ANSWERS).clamp(SEEN_AFTER, SEEN_AFTER_MAX);
         self.shown_at.max(came + seen_after)
     }
 
@@ -255,7 +271,7 @@ impl Queue {
             .records()
             .find(is_new)
             .map_or(0, |first| self.asked.wall_ms.saturating_sub(first.appended_ms));
-        Duration::from_millis(hidden_ms.clamp(0, CLOCKS_APART_MS) as u64)
+        Duration::from_millis(hidden_ms.clamp(0, HIDDEN_MAX_MS) as u64)
     }
 
     /// Cuts off what is earlier than `bound`, or as early where a tie is ours, of the first run.
@@ -374,18 +390,24 @@ mod tests {
 
     #[test]
     fn where_answers_take_long_a_record_waits_longer() {
-        let slow = Duration::from_millis(50);
+        let slow = Duration::from_millis(60);
         let mut merge = merge(&[]);
-        merge.answered(slow);
+        merge.answered(slow, NOW);
         merge.add(run(Usage, 0, &[10]), NOW);
         assert_eq!(merge.take(&ALL, NOW).ask_at, Some(NOW + 3 * slow));
         answer(&mut merge, NOW + slow);
         assert!(merge.take(&ALL, NOW + slow).runs.is_empty(), "it was asked too soon");
         answer(&mut merge, NOW + 3 * slow);
         assert_eq!(order(&merge.take(&ALL, NOW + 3 * slow)), [(Usage, 0)]);
-        (0..10).for_each(|_| merge.answered(Duration::from_millis(1)));
-        merge.add(run(Usage, 1, &[20]), NOW + 4 * slow);
-        assert_eq!(merge.take(&ALL, NOW + 4 * slow).ask_at, Some(NOW + 4 * slow + SEEN_AFTER));
+        let (soon, later) =
+            (NOW + Duration::from_millis(SLOW_FOR_MS / 3), NOW + Duration::from_millis(SLOW_FOR_MS));
+        merge.answered(Duration::from_millis(1), soon);
+        merge.add(run(Usage, 1, &[20]), soon);
+        assert_eq!(merge.take(&ALL, soon).ask_at, Some(soon + 2 * slow));
+        answer(&mut merge, soon + 2 * slow);
+        assert_eq!(order(&merge.take(&ALL, soon + 2 * slow)), [(Usage, 1)]);
+        merge.add(run(Usage, 2, &[30]), later);
+        assert_eq!(merge.take(&ALL, later).ask_at, Some(later + SEEN_AFTER));
     }
 
     #[test]
@@ -418,6 +440,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_hidden_for_longer_than_clocks_are_apart_is_no_backlog() {
+        let mut merge = merge(&[]);
+        let told = Asked { at: NOW + Duration::from_millis(1), wall_ms: 14_000 };
+        LogName::ALL.into_iter().for_each(|log| merge.reaches(log, Offset(0), told, NOW));
+        let came = NOW + Duration::from_millis(100);
+        merge.add(run(Usage, 0, &[2_000]), came);
+        let shown_at = came + Duration::from_secs(12);
+        let again = Asked { at: came + SEEN_AFTER, wall_ms: 14_110 };
+        LogName::ALL.into_iter().for_each(|log| merge.reaches(log, Offset(0), again, again.at));
+        assert!(merge.take(&ALL, shown_at).runs.is_empty(), "a command may be hidden as long");
+        answer(&mut merge, shown_at);
+        assert_eq!(order(&merge.take(&ALL, shown_at)), [(Usage, 0)]);
+    }
+
+    #[test]
     fn who_is_seen_late_but_was_told_of_waits_no_longer() {
         let mut merge = merge(&[]);
         let told = Asked { at: NOW, wall_ms: 5_000 };
@@ -429,11 +466,10 @@ mod tests {
     #[test]
     fn a_backlog_waits_for_nobody() {
         let mut merge = merge(&[]);
-        let wall_ms = 1_000_000;
-        LogName::ALL
-            .into_iter()
-            .for_each(|log| merge.reaches(log, Offset(0), Asked { at: NOW * 2, wall_ms }, NOW * 2));
-        let late = NOW * 2;
+        let (wall_ms, late) = (1_000_000, NOW * 2);
+        let told = Asked { at: late, wall_ms };
+        LogName::ALL.into_iter().for_each(|log| merge.reaches(log, Offset(0), told, late));
+        merge.reaches(Usage, Offset(2), told, late);
         merge.add(run(Usage, 0, &[wall_ms - CLOCKS_APART_MS]), late);
         assert_eq!(order(&merge.take(&ALL, late)), [(Usage, 0)]);
         merge.add(run(Usage, 1, &[wall_ms - CLOCKS_APART_MS + 1]), late);
