@@ -30,11 +30,29 @@ pub struct CustomerTerms {
     pub tax_codes: Option<Vec<String>>,
 }
 
+/// What a customer has whose record says nothing but a name.
+pub const NO_TERMS: CustomerTerms = CustomerTerms {
+    entity: None,
+    zone: None,
+    currency: None,
+    grace: None,
+    net_payment_term: None,
+    charged_automatically: false,
+    tax_codes: None,
+};
+
 impl CustomerRecord {
     pub fn read(json: &Json) -> Result<CustomerRecord, Fault> {
         let place = Place::root(json);
         let external_id = place.code("external_id")?;
         let name = place.text("name")?;
+        Ok(CustomerRecord { external_id, name, terms: CustomerTerms::read(json)? })
+    }
+}
+
+impl CustomerTerms {
+    pub fn read(json: &Json) -> Result<CustomerTerms, Fault> {
+        let place = Place::root(json);
         let entity = place.optional_code("billing_entity_code")?;
         let zone = place.optional("timezone", read_zone)?;
         let currency = place.optional("currency", Currency::from_json)?;
@@ -46,7 +64,7 @@ impl CustomerRecord {
             _ => None,
         })?;
         let tax_codes = place.codes("tax_codes")?;
-        let terms = CustomerTerms {
+        Ok(CustomerTerms {
             entity,
             zone,
             currency,
@@ -54,8 +72,7 @@ impl CustomerRecord {
             net_payment_term,
             charged_automatically: collection.unwrap_or(false),
             tax_codes,
-        };
-        Ok(CustomerRecord { external_id, name, terms })
+        })
     }
 }
 

@@ -10,7 +10,6 @@ use super::books::{
     Subscription,
 };
 use super::calendar::Date;
-use super::few::Few;
 use super::instant::Instant;
 use super::notice::{Notice, Topic};
 use super::period::Anchor;
@@ -389,21 +388,14 @@ impl Books {
         match self.customers.find(&external_id) {
             Some(number) => {
                 let customer = self.customers.get_mut(number);
-                customer.entity = entity;
-                customer.is_removed = false;
-                (customer.name, customer.terms) = (name, terms);
+                customer.belong_to(entity);
+                customer.call(name);
+                (customer.is_removed, customer.terms) = (false, terms);
             }
             None => {
-                self.customers.add(Customer {
-                    external_id: external_id.into(),
-                    name,
-                    terms,
-                    entity,
-                    is_removed: false,
-                    subscriptions: Few::default(),
-                    money: None,
-                    numbers: Few::default(),
-                });
+                let mut customer = Customer::new(external_id.into(), terms, entity);
+                customer.call(name);
+                self.customers.add(customer);
             }
         }
     }
@@ -567,7 +559,7 @@ impl Books {
     }
 
     pub(super) fn money_mut(&mut self, customer: u32) -> &mut Money {
-        self.customers.get_mut(customer).money.get_or_insert_default()
+        self.customers.get_mut(customer).rare.money.get_or_insert_default()
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use num_bigint::BigInt;
 
 use super::exact::Exact;
-use super::few::Few;
 use super::instant::Instant;
 use super::period::Period;
 use super::quantity::Quantity;
@@ -313,9 +312,9 @@ impl FreeUse {
     }
 }
 
-/// The buckets of one period, in the order of their keys.
+/// The buckets of one period, in the order of their keys. Most periods that are kept have several, or none yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Buckets(Few<Bucket>);
+pub struct Buckets(Box<[Bucket]>);
 
 impl Buckets {
     pub fn get(&self, line: LineName<'_>) -> Option<&Bucket> {
@@ -326,7 +325,10 @@ impl Buckets {
         let place = match self.place_of(key.name()) {
             Ok(place) => place,
             Err(place) => {
-                self.0.insert(place, Bucket::empty(key, aggregation));
+                let mut buckets = std::mem::take(&mut self.0).into_vec();
+                buckets.reserve_exact(1);
+                buckets.insert(place, Bucket::empty(key, aggregation));
+                self.0 = buckets.into();
                 place
             }
         };
@@ -343,7 +345,9 @@ impl Buckets {
         let Ok(place) = self.place_of(key.name()) else { return };
         self.0[place].remove(usage);
         if self.0[place].events == 0 {
-            self.0.retain(|bucket| bucket.events > 0);
+            let mut buckets = std::mem::take(&mut self.0).into_vec();
+            buckets.remove(place);
+            self.0 = buckets.into();
         }
     }
 
@@ -373,6 +377,6 @@ mod tests {
 
     #[test]
     fn the_usage_of_one_line_takes_less_than_a_line_of_a_cache() {
-        assert_eq!(size_of::<Buckets>(), 48);
+        assert_eq!(size_of::<Bucket>(), 48);
     }
 }

@@ -102,7 +102,7 @@ impl Books {
         let begins = subscription.life == Life::NotBegun && subscription.anchor.started_at <= self.now;
         begins
             || subscription.wants_opening
-            || subscription.windows.iter().any(|window| match window.bill {
+            || subscription.windows.iter().any(|window| match window.bill() {
                 None => !window.is_sealed() && window.to <= self.now,
                 Some(bill) => {
                     self.draft(bill).is_some_and(|draft| draft.has_due(self.now) || self.is_to_follow(bill))
@@ -126,6 +126,6 @@ impl Books {
 
 impl Draft {
     fn has_due(&self, now: Instant) -> bool {
-        self.is_to_be_told || self.finalizes_at <= now || self.refresh_at.is_some_and(|at| at <= now)
+        self.is_to_be_told || self.finalizes_at <= now || self.refresh_at().is_some_and(|at| at <= now)
     }
 }

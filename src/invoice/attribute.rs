@@ -356,7 +356,7 @@ impl Books {
         let time = window.time(checked.happened_at, self.now);
         counting::add(&mut window.usage, &plan.prices, checked, time);
         Added {
-            bill: window.bill,
+            bill: window.bill(),
             generation: plan.generation,
             concerns_fresh: window.period.from == self.now || !window.rare.fresh.is_empty(),
         }
@@ -416,7 +416,7 @@ impl Books {
         let (from, to) = (original.period.from, original.to);
         let window = subscription.window_mut(carrier).expect("the carrier is a window");
         window.carried(from, to).count(checked, 1);
-        let bill = window.bill;
+        let bill = window.bill();
         self.keep_id(hash, checked, Some(late), carrier, self.generation_of(number, carrier));
         if let Some(bill) = bill {
             self.note_usage_on(bill, checked.arrived_at);

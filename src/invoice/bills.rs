@@ -6,15 +6,15 @@
 use std::collections::BTreeMap;
 use std::ops::{Index, IndexMut};
 
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashTable;
 
 use super::books::{Bill, Stage};
 use super::document::InvoiceId;
+use super::places::Places;
 
 #[derive(Default)]
 pub(super) struct Bills {
-    /// Where each one lies, by its number.
-    places: HashMap<u32, u32>,
+    places: Places,
     slots: Vec<Option<Bill>>,
     free: Vec<u32>,
     by_id: HashTable<u32>,
@@ -52,7 +52,7 @@ impl Bills {
         }
         self.places.insert(number, place);
         let (places, slots) = (&self.places, &self.slots);
-        let id_of = |number: &u32| slots[places[number] as usize].as_ref().map(|bill| bill.id);
+        let id_of = |number: &u32| slots.get(places.get(*number)? as usize)?.as_ref().map(|bill| bill.id);
         self.by_id.insert_unique(hash(id), number, |number| id_of(number).map_or(0, hash));
     }
 
@@ -63,7 +63,7 @@ impl Bills {
 
     /// Lets go of an invoice.
     pub(super) fn remove(&mut self, number: u32) -> Option<Bill> {
-        let place = self.places.remove(&number)?;
+        let place = self.places.remove(number)?;
         let bill = self.slots[place as usize].take()?;
         self.free.push(place);
         if let Ok(found) = self.by_id.find_entry(hash(bill.id), |found| *found == number) {
@@ -80,11 +80,11 @@ impl Bills {
     }
 
     pub(super) fn get(&self, number: u32) -> Option<&Bill> {
-        self.slots[*self.places.get(&number)? as usize].as_ref()
+        self.slots[self.places.get(number)? as usize].as_ref()
     }
 
     fn get_mut(&mut self, number: u32) -> Option<&mut Bill> {
-        self.slots[*self.places.get(&number)? as usize].as_mut()
+        self.slots[self.places.get(number)? as usize].as_mut()
     }
 
     /// The invoice of that id, or the last one that was ordered under it.
@@ -119,7 +119,7 @@ impl Bills {
     /// What is at hand, in the order of numbers.
     pub(super) fn in_order(&self) -> Vec<(u32, &Bill)> {
         let mut all: Vec<(u32, &Bill)> =
-            self.places.keys().filter_map(|number| Some((*number, self.get(*number)?))).collect();
+            self.places.numbers().filter_map(|number| Some((number, self.get(number)?))).collect();
         all.sort_unstable_by_key(|(number, _)| *number);
         all
     }

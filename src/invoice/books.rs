@@ -3,8 +3,7 @@
 //! Nothing here waits, looks at a clock or fails: what changes the books comes in through [`Books::decide`], time
 //! included, and what the world is to be told leaves as [`Notice`]s.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use chrono_tz::Tz;
@@ -13,21 +12,23 @@ use hashbrown::HashMap;
 
 use super::aggregate::{Buckets, LineKey};
 use super::bills::{Bills, Marks};
+pub use super::customer::Customer;
+use super::deadlines::Deadlines;
 use super::document::{Document, Figures, InvoiceId, Reason};
-use super::few::Few;
 use super::filing::Filed;
 use super::follow::Following;
 use super::ids::Ids;
 use super::instant::Instant;
 use super::keep::Keeping;
 pub use super::lifecycle::Passed;
-use super::lifecycle::Turn;
 use super::notice::{Event, Notice};
+use super::number_set::NumberSet;
 use super::period::{Anchor, Period, Share};
 use super::quantity::Quantity;
 use super::rare::{Blank, Rare};
 use super::shared::Shared;
 pub use super::shelf::{Kept, Named, Roster, Shelf};
+use super::turns::Turns;
 use super::usage::{Malformed, UsageEvent};
 use super::waiting::Waiting;
 pub use super::window::{Frame, Prepaid, Window};
@@ -118,7 +119,7 @@ pub struct Books {
     /// What time still needs of sealed invoices, wherever they are.
     pub(super) unpaid: HashMap<u32, Filed>,
     /// The bills that are drafts: what a change of the catalog may touch.
-    pub(super) drafts: BTreeSet<u32>,
+    pub(super) drafts: NumberSet,
     pub(super) ids: Ids,
     /// When commands were decided, by customer and id.
     pub(super) commands: BTreeMap<(String, String), Instant>,
@@ -128,9 +129,9 @@ pub struct Books {
     pub(super) parked_for: BTreeMap<String, Vec<u64>>,
     pub(super) next_parked: u64,
     pub(super) unbillable: BTreeMap<UnbillableKey, Unbillable>,
-    pub(super) deadlines: BinaryHeap<Reverse<(Instant, Due)>>,
+    pub(super) deadlines: Deadlines,
     /// What is due now, in its order.
-    pub(super) turns: BTreeSet<Turn>,
+    pub(super) turns: Turns,
     pub(super) notices: Vec<Notice>,
     pub(super) keeping: Keeping,
     pub(super) fates: Fates,
@@ -189,24 +190,6 @@ pub struct PricedCharge {
     pub metric_number: u32,
     /// The plan's generation that brought the charge.
     pub generation: u8,
-}
-
-pub struct Customer {
-    pub external_id: EcoString,
-    pub name: Option<EcoString>,
-    pub terms: Arc<CustomerTerms>,
-    pub entity: u32,
-    pub is_removed: bool,
-    pub subscriptions: Few<u32>,
-    pub money: Option<Box<Money>>,
-    /// Finalized invoices counted, for each entity that this customer has belonged to.
-    pub numbers: Few<(u32, u32)>,
-}
-
-impl Named for Customer {
-    fn external_id(&self) -> &str {
-        &self.external_id
-    }
 }
 
 /// What a customer has in hand.
@@ -399,13 +382,34 @@ pub enum Stage {
 
 pub struct Draft {
     pub finalizes_at: Instant,
-    /// When usage that nobody was told of yet is to be announced.
-    pub refresh_at: Option<Instant>,
+    /// When usage that nobody was told of yet is to be announced; the end of time if there is none.
+    refresh_at: Instant,
     /// A record has changed it, and it is to be told at once.
     pub is_to_be_told: bool,
     /// The document last announced, condensed.
     pub announced: u64,
     pub rare: Rare<DraftRare>,
+}
+
+impl Draft {
+    /// A draft that was never announced.
+    pub(super) fn until(finalizes_at: Instant) -> Draft {
+        Draft {
+            finalizes_at,
+            refresh_at: Instant::MAX,
+            is_to_be_told: false,
+            announced: 0,
+            rare: Rare::default(),
+        }
+    }
+
+    pub(super) fn refresh_at(&self) -> Option<Instant> {
+        (self.refresh_at < Instant::MAX).then_some(self.refresh_at)
+    }
+
+    pub(super) fn refresh_by(&mut self, at: Option<Instant>) {
+        self.refresh_at = at.unwrap_or(Instant::MAX);
+    }
 }
 
 /// What few drafts have.
@@ -500,7 +504,7 @@ impl Books {
             subscriptions: Roster::default(),
             bills: Bills::default(),
             unpaid: HashMap::new(),
-            drafts: BTreeSet::new(),
+            drafts: NumberSet::default(),
             ids: Ids::default(),
             commands: BTreeMap::new(),
             command_order: VecDeque::new(),
@@ -508,8 +512,8 @@ impl Books {
             parked_for: BTreeMap::new(),
             next_parked: 0,
             unbillable: BTreeMap::new(),
-            deadlines: BinaryHeap::new(),
-            turns: BTreeSet::new(),
+            deadlines: Deadlines::default(),
+            turns: Turns::default(),
             notices: Vec::new(),
             keeping: Keeping::default(),
             fates: Fates::default(),
@@ -589,13 +593,13 @@ impl Books {
     /// The instant of the next duty.
     pub fn next_deadline(&self) -> Option<Instant> {
         match self.turns.is_empty() && self.following.is_none() {
-            true => self.deadlines.peek().map(|Reverse((at, _))| *at),
+            true => self.deadlines.next(),
             false => Some(self.now),
         }
     }
 
     pub(super) fn schedule(&mut self, at: Instant, due: Due) {
-        self.deadlines.push(Reverse((at, due)));
+        self.deadlines.push(at, due);
     }
 
     /// Behind the end of time no period ends, for none could follow.
@@ -612,12 +616,12 @@ impl Books {
 
     pub(super) fn zone_of(&self, customer: u32) -> Tz {
         let customer = self.customers.get(customer);
-        let entity = &self.entities.get(customer.entity).thing;
+        let entity = &self.entities.get(customer.entity()).thing;
         customer.terms.zone.or(entity.zone).unwrap_or(Tz::UTC)
     }
 
     pub(super) fn entity_of(&self, customer: u32) -> &Arc<Entity> {
-        &self.entities.get(self.customers.get(customer).entity).thing
+        &self.entities.get(self.customers.get(customer).entity()).thing
     }
 
     pub(super) fn prices_of(&self, plan: u32) -> &Arc<PriceList> {

@@ -79,7 +79,7 @@ impl Books {
         if !window.rare.fresh.is_empty() {
             window.rare.fresh.retain(|fresh| fresh.id_hash != hash);
         }
-        Ok(window.bill)
+        Ok(window.bill())
     }
 
     /// The place of the window whose invoice the event is on, if that can still change.

@@ -281,7 +281,7 @@ impl Books {
 
     fn digests_of_drafts_of(&self, subscription: &str) -> Vec<(u32, u64)> {
         let Some(number) = self.subscriptions.find(subscription) else { return Vec::new() };
-        let bills = self.subscriptions.get(number).windows.iter().filter_map(|window| window.bill);
+        let bills = self.subscriptions.get(number).windows.iter().filter_map(|window| window.bill());
         bills.filter(|bill| self.draft(*bill).is_some()).map(|bill| (bill, self.shown_digest(bill))).collect()
     }
 

@@ -19,7 +19,8 @@ use super::ids::{HeldId, IdState};
 use super::instant::Instant;
 use super::keep::{Contents, Opened, parse, unreadable};
 use super::kept_bills::InvoiceText;
-use super::kept_people::{CustomerText, ReadSubscription, SubscriptionText, TOGETHER};
+use super::kept_customers::CustomerText;
+use super::kept_people::{ReadSubscription, SubscriptionText, TOGETHER};
 use super::period::End;
 use crate::catalog::settings::Settings;
 
@@ -43,23 +44,23 @@ pub struct Label {
 
 /// Who is in a document of customers.
 pub fn customers_in(place: u32, key: &str, bytes: &[u8]) -> Opened<Vec<Label>> {
-    let texts: Vec<CustomerText> = parse(key, bytes)?;
+    let texts: Vec<CustomerText<'_>> = parse(key, bytes)?;
     let label =
-        |(customer, text): (u32, CustomerText)| Label { customer, name: text.external_id().to_owned() };
+        |(customer, text): (u32, CustomerText<'_>)| Label { customer, name: text.external_id().to_owned() };
     Ok((place * TOGETHER..).zip(texts).map(label).collect())
 }
 
 /// Which subscriptions are in a document of them, in the order of their numbers.
 pub fn subscriptions_in(key: &str, bytes: &[u8]) -> Opened<Vec<Label>> {
-    let texts: Vec<SubscriptionText> = parse(key, bytes)?;
+    let texts: Vec<SubscriptionText<'_>> = parse(key, bytes)?;
     let label =
-        |text: SubscriptionText| Label { customer: text.customer(), name: text.external_id().to_owned() };
+        |text: SubscriptionText<'_>| Label { customer: text.customer(), name: text.external_id().to_owned() };
     Ok(texts.into_iter().map(label).collect())
 }
 
 /// Whose invoices that aren't sealed a document of subscriptions has, and their ids.
 pub fn open_invoices_in(key: &str, bytes: &[u8]) -> Opened<Vec<(u32, InvoiceId)>> {
-    let texts: Vec<SubscriptionText> = parse(key, bytes)?;
+    let texts: Vec<SubscriptionText<'_>> = parse(key, bytes)?;
     let all = texts.iter().flat_map(|text| text.open_invoices().into_iter().map(|id| (text.customer(), id)));
     Ok(all.collect())
 }
@@ -118,13 +119,13 @@ impl Books {
             let number = || number.parse::<u32>().map_err(|_| unreadable(&key, "its key has no number"));
             match kind {
                 "customers" => {
-                    let mut texts: Vec<CustomerText> = parse(&key, &bytes)?;
+                    let mut texts: Vec<CustomerText<'_>> = parse(&key, &bytes)?;
                     let customer = texts.swap_remove((picked.customer % TOGETHER) as usize);
-                    let customer = customer.read(&key, &mut books.terms)?;
+                    let customer = customer.read(&key, &mut books.keeping.known_terms, &mut books.terms)?;
                     books.customers.add(customer);
                 }
                 "subscriptions" => {
-                    let texts: Vec<SubscriptionText> = parse(&key, &bytes)?;
+                    let texts: Vec<SubscriptionText<'_>> = parse(&key, &bytes)?;
                     for (number, text) in (number()? * TOGETHER..).zip(texts) {
                         if let Some(place) = places.get(&number) {
                             books.excerpt_subscription(&key, *place, text)?;
@@ -154,10 +155,9 @@ impl Books {
         Ok(books)
     }
 
-    fn excerpt_subscription(&mut self, key: &str, place: u32, text: SubscriptionText) -> Opened<()> {
-        let ReadSubscription { mut subscription, mut drafts, eras } =
-            text.read(place, key, self.price_lists())?;
-        self.put_eras(&mut subscription, eras);
+    fn excerpt_subscription(&mut self, key: &str, place: u32, text: SubscriptionText<'_>) -> Opened<()> {
+        let ReadSubscription { mut subscription, mut drafts } =
+            text.read(place, key, &self.plans, self.price_lists())?;
         subscription.customer = 0;
         for (_, draft) in &mut drafts {
             draft.customer = 0;
@@ -209,7 +209,7 @@ impl Books {
         let mut all: Vec<Standing> =
             self.bills.in_order().into_iter().map(|(_, bill)| self.standing(bill)).collect();
         for (number, subscription) in self.subscriptions.iter().enumerate() {
-            let open = |window: &&Window| window.bill.is_none() && !window.is_sealed();
+            let open = |window: &&Window| window.bill().is_none() && !window.is_sealed();
             for window in subscription.windows.iter().filter(open) {
                 let bill = accruing(number as u32, &subscription.external_id, window);
                 all.push(Standing { status: "accruing", ..self.standing(&bill) });
@@ -278,7 +278,7 @@ impl Books {
                 units: bucket.units(metric, &window.period, window.to).to_string(),
             })
         });
-        let status = match (window.bill.and_then(|bill| Some(&self.bills.get(bill)?.stage)), sealing) {
+        let status = match (window.bill().and_then(|bill| Some(&self.bills.get(bill)?.stage)), sealing) {
             (Some(Stage::Sealed(sealed)), _) => sealed.document.status.name(),
             (Some(Stage::Draft(_)), _) => "draft",
             (None, Some(_)) => "sealed",

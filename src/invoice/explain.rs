@@ -24,7 +24,7 @@ impl Books {
             return Some(self.explain_bill(bill, false, fee));
         }
         for (number, subscription) in self.subscriptions.iter().enumerate() {
-            let open = |window: &&Window| window.bill.is_none() && !window.is_sealed();
+            let open = |window: &&Window| window.bill().is_none() && !window.is_sealed();
             for window in subscription.windows.iter().filter(open) {
                 let bill = accruing(number as u32, &subscription.external_id, window);
                 if is_meant(&&bill) {

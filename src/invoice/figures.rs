@@ -463,7 +463,7 @@ impl Books {
             reason: bill.reason(),
             entity: entity.code.clone(),
             customer: customer.external_id.to_string(),
-            customer_name: customer.name.as_deref().map(str::to_owned),
+            customer_name: customer.name().map(|name| name.to_string()),
             zone,
             subscription: window.map(|(subscription, _)| subscription.external_id.to_string()),
             plan: plan.map(|plan| plan.code.clone()),

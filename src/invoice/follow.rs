@@ -110,11 +110,11 @@ impl Books {
     fn drafts_of(&self, customer: u32) -> BTreeSet<u32> {
         let subscriptions = &self.customers.get(customer).subscriptions;
         let windows = subscriptions.iter().flat_map(|number| self.subscriptions.get(*number).windows.iter());
-        let mut drafts: BTreeSet<u32> = windows.filter_map(|window| window.bill).collect();
+        let mut drafts: BTreeSet<u32> = windows.filter_map(|window| window.bill()).collect();
         for number in subscriptions.iter() {
             drafts.extend(self.opening_of(*number));
         }
-        drafts.retain(|number| self.drafts.contains(number));
+        drafts.retain(|number| self.drafts.contains(*number));
         drafts
     }
 
@@ -128,8 +128,7 @@ impl Books {
     /// Lets the next draft follow that is still to; says which.
     pub(super) fn follow_next(&mut self) -> Option<u32> {
         let mut following = self.following.take()?;
-        let number = self.drafts.range(following.next..).find(|number| following.is_to_follow(**number));
-        let number = *number?;
+        let number = self.drafts.from(following.next).find(|number| following.is_to_follow(*number))?;
         let digest = self.digest_before(number, &mut following.before);
         if following.before.settings.refresh != self.settings.refresh {
             match self.settings.refresh {
@@ -151,7 +150,7 @@ impl Books {
     fn digest_before(&mut self, number: u32, before: &mut Before) -> u64 {
         let draft = self.draft(number).expect("only drafts follow");
         // Where nothing waits to be told, it says what it said last.
-        let told = (draft.refresh_at.is_none() && !draft.is_to_be_told).then_some(draft.announced);
+        let told = (draft.refresh_at().is_none() && !draft.is_to_be_told).then_some(draft.announced);
         if !cfg!(debug_assertions)
             && let Some(told) = told
         {

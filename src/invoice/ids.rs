@@ -155,7 +155,7 @@ impl Ids {
     /// Makes room for so many at once, as long as there are none.
     pub(super) fn reserve(&mut self, count: usize) {
         for part in &mut self.parts {
-            part.slots = vec![[0; ENTRY_BYTES]; (count / PARTS * 25 / 16).max(16)];
+            part.slots = vec![[0; ENTRY_BYTES]; (count / PARTS * 4 / 3).max(16)];
         }
     }
 

@@ -9,6 +9,7 @@ mod opening;
 pub use opening::Opening;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -19,9 +20,11 @@ use super::id_chunks::IdChunk;
 use super::ids::{Entry, HeldId, pack, unpack};
 use super::instant::Instant;
 use super::kept::{PlanText, PricesText, ShelfText, UnbillableText, WaitingText};
+use super::kept_customers::CustomerText;
 use super::kept_following::{self, FollowingText};
 use super::kept_held::HeldText;
-use super::kept_people::{CustomerText, SubscriptionText, TOGETHER};
+use super::kept_people::{SubscriptionText, TOGETHER};
+use super::kept_terms::KnownTerms;
 use super::kept_usage::usage_text;
 use crate::catalog::settings::Settings;
 use crate::planted::{self, Bug};
@@ -49,6 +52,8 @@ pub struct Keeping {
     /// How many of the commands that are kept can be forgotten.
     free_commands: u64,
     pub(super) filing: Filing,
+    /// While books are being opened.
+    pub(super) known_terms: KnownTerms,
     waiting_known: BTreeSet<u64>,
     had_unbillable: bool,
     /// Whether drafts have begun to follow a record since the books were last kept, and whether they did then.
@@ -229,14 +234,15 @@ impl Books {
     fn keep_people(&mut self, changes: &mut Changes) {
         for document in documents_of(self.customers.entries.take_changed()) {
             let numbers = together(document, self.customers.len());
-            let texts: Vec<CustomerText> =
+            let texts: Vec<CustomerText<'_>> =
                 numbers.map(|number| CustomerText::of(self.customers.get(number))).collect();
             changes.put(format!("customers:{document}"), &texts);
         }
         self.customers.entries.take_used();
         for document in documents_of(self.subscriptions.entries.take_changed()) {
             let numbers = together(document, self.subscriptions.len());
-            let texts: Vec<SubscriptionText> = numbers.map(|number| self.subscription_text(number)).collect();
+            let texts: Vec<SubscriptionText<'_>> =
+                numbers.map(|number| self.subscription_text(number)).collect();
             changes.put(format!("subscriptions:{document}"), &texts);
         }
         for number in self.subscriptions.entries.take_used() {
@@ -246,10 +252,9 @@ impl Books {
         }
     }
 
-    fn subscription_text(&self, number: u32) -> SubscriptionText {
+    fn subscription_text(&self, number: u32) -> SubscriptionText<'_> {
         let subscription = self.subscriptions.get(number);
-        let eras = self.eras_of(subscription);
-        SubscriptionText::of(subscription, &eras, self.opening_of(number), &self.bills)
+        SubscriptionText::of(subscription, self.opening_of(number), &self.plans, &self.bills)
     }
 
     fn keep_waiting(&mut self, changes: &mut Changes) {
@@ -381,7 +386,7 @@ fn documents_of(numbers: Vec<u32>) -> Vec<u32> {
 }
 
 /// The numbers that share a document.
-fn together(document: u32, count: usize) -> std::ops::Range<u32> {
+fn together(document: u32, count: usize) -> Range<u32> {
     let first = document * TOGETHER;
     first..(first + TOGETHER).min(count as u32)
 }
@@ -435,7 +440,7 @@ impl Contents {
     }
 
     /// The numbers of the documents that hold ids, the last one excluded.
-    pub fn id_chunks(&self) -> std::ops::Range<u64> {
+    pub fn id_chunks(&self) -> Range<u64> {
         self.ids.0..self.ids.1
     }
 
@@ -458,22 +463,25 @@ impl Contents {
     }
 
     /// The keys of all documents, in the order in which they are needed.
-    fn keys(&self) -> Vec<String> {
-        let mut keys = self.catalog_keys();
-        let mut all =
-            |kind: &str, count: u32| keys.extend((0..count).map(|number| format!("{kind}:{number}")));
-        all("customers", self.customers.div_ceil(TOGETHER));
-        all("subscriptions", self.subscriptions.div_ceil(TOGETHER));
-        all("usage", self.subscriptions);
-        let (first, entries) = self.sealed;
-        keys.extend((first..entries.div_ceil(ENTRIES)).map(|number| format!("sealed:{number}")));
-        keys.extend(self.waiting.iter().map(|number| format!("waiting:{number}")));
-        keys.extend(self.parked.iter().map(|number| format!("parked:{number}")));
-        keys.extend((self.commands.0..self.commands.1).map(|number| format!("command:{number}")));
-        keys.extend((self.ids.0..self.ids.1).map(|number| format!("ids:{number}")));
-        keys.extend(self.unbillable.then(|| "unbillable".to_owned()));
-        keys.extend(self.follows.map(|_| kept_following::KEY.to_owned()));
-        keys
+    fn keys(&self) -> impl Iterator<Item = String> {
+        let all =
+            |kind: &'static str, numbers: Range<u64>| numbers.map(move |number| format!("{kind}:{number}"));
+        let some = |kind: &'static str, numbers: &'_ [u64]| -> Vec<String> {
+            numbers.iter().map(|number| format!("{kind}:{number}")).collect()
+        };
+        let (first_entries, entries) = self.sealed;
+        self.catalog_keys()
+            .into_iter()
+            .chain(all("customers", 0..self.customer_documents().into()))
+            .chain(all("subscriptions", 0..self.subscription_documents().into()))
+            .chain(all("usage", 0..self.subscriptions.into()))
+            .chain(all("sealed", first_entries..entries.div_ceil(ENTRIES)))
+            .chain(some("waiting", &self.waiting))
+            .chain(some("parked", &self.parked))
+            .chain(all("command", self.commands.0..self.commands.1))
+            .chain(all("ids", self.id_chunks()))
+            .chain(self.unbillable.then(|| "unbillable".to_owned()))
+            .chain(self.follows.map(|_| kept_following::KEY.to_owned()))
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::de::{Error as _, Visitor};
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -34,7 +34,7 @@ impl<'de> Deserialize<'de> for Instant {
     }
 }
 
-struct InstantText;
+pub(super) struct InstantText;
 
 impl Visitor<'_> for InstantText {
     type Value = Instant;
@@ -64,8 +64,21 @@ impl Serialize for Quantity {
 
 impl<'de> Deserialize<'de> for Quantity {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Quantity, D::Error> {
-        let text = Cow::<str>::deserialize(deserializer)?;
-        read_quantity(&text).ok_or_else(|| D::Error::custom(format!("no quantity: {text}")))
+        deserializer.deserialize_str(QuantityText)
+    }
+}
+
+pub(super) struct QuantityText;
+
+impl Visitor<'_> for QuantityText {
+    type Value = Quantity;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a quantity")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Quantity, E> {
+        read_quantity(text).ok_or_else(|| E::custom(format!("no quantity: {text}")))
     }
 }
 

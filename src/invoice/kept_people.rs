@@ -1,211 +1,45 @@
-//! The texts of customers and subscriptions. Several share a document; what is as it usually is isn't written.
+//! The texts of subscriptions. Several share a document; what is as it usually is isn't written.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
+use chrono_tz::Tz;
 use ecow::EcoString;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::bills::Bills;
 use super::books::{
-    Asked, Bill, BillKind, Books, Coupon, CouponValue, Customer, Era, Frame, Life, Money, PlanChange,
-    Prepaid, PriceList, Sealing, Stage, Subscription, Window,
+    Asked, Bill, BillKind, Books, Era, Frame, Life, PlanChange, PlanState, Prepaid, PriceList, Sealing,
+    Shelf, Stage, Subscription, Window,
 };
 use super::calendar::Date;
 use super::digest::invoice_id;
 use super::document::Reason;
-use super::few::Few;
 use super::instant::{DAY, Instant};
 use super::keep::{Opened, Unreadable};
-use super::kept::{is_false, raw};
+use super::kept::{InstantText, is_false};
 use super::kept_bills::DraftText;
 use super::kept_held::HeldText;
 use super::kept_usage::{BucketText, bucket_texts, read_buckets};
 use super::period::{Anchor, End, Period, Share};
 use super::rare::Rare;
-use super::shared::Shared;
-use super::write::Object;
-use crate::catalog::Record;
-use crate::catalog::customer::{BillingTime, CustomerTerms};
+use crate::catalog::customer::BillingTime;
 
 /// How many customers, or subscriptions, share a document.
 pub(super) const TOGETHER: u32 = 8;
 
-// --- Customers ----------------------------------------------------------------------------------------------------------
-
-/// External id, name, entity, and what only some have.
-#[derive(Serialize, Deserialize)]
-pub(super) struct CustomerText(
-    String,
-    Option<String>,
-    u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")] Option<CustomerRestText>,
-);
-
-#[derive(Default, Serialize, Deserialize)]
-struct CustomerRestText {
-    /// The record, where it says more than a name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    record: Option<Box<RawValue>>,
-    #[serde(default, skip_serializing_if = "is_false")]
-    removed: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    money: Option<MoneyText>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    numbers: Vec<(u32, u32)>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct MoneyText {
-    coupons: Vec<CouponText>,
-    credit_notes: Vec<i128>,
-    wallet: i128,
-}
-
-#[derive(Serialize, Deserialize)]
-struct CouponText {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    balance: Option<i128>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    amount: Option<i128>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    percent: Option<super::quantity::Quantity>,
-    invoices_left: Option<u32>,
-}
-
-impl CustomerText {
-    pub(super) fn of(customer: &Customer) -> CustomerText {
-        let rest = CustomerRestText {
-            record: has_terms(&customer.terms).then(|| raw(customer_record(customer))),
-            removed: customer.is_removed,
-            money: customer.money.as_deref().map(MoneyText::of),
-            numbers: customer.numbers.to_vec(),
-        };
-        let is_plain =
-            rest.record.is_none() && !rest.removed && rest.money.is_none() && rest.numbers.is_empty();
-        let name = customer.name.as_deref().map(str::to_owned);
-        let rest = (!is_plain).then_some(rest);
-        CustomerText(customer.external_id.to_string(), name, customer.entity, rest)
-    }
-
-    pub(super) fn external_id(&self) -> &str {
-        &self.0
-    }
-
-    pub(super) fn read(self, key: &str, terms: &mut Shared<CustomerTerms>) -> Opened<Customer> {
-        let CustomerText(external_id, name, entity, rest) = self;
-        let rest = rest.unwrap_or_default();
-        let own = match rest.record {
-            None => NO_TERMS,
-            Some(record) => match Record::read(None, Some(record.get().as_bytes())) {
-                Ok(Record::Customer(record)) => record.terms,
-                _ => return Err(Unreadable(format!("document {key} holds no customer"))),
-            },
-        };
-        Ok(Customer {
-            external_id: external_id.into(),
-            name: name.map(EcoString::from),
-            terms: terms.share(own),
-            entity,
-            is_removed: rest.removed,
-            subscriptions: Few::default(),
-            money: rest.money.map(|money| Box::new(money.read())),
-            numbers: rest.numbers.into(),
-        })
-    }
-}
-
-const NO_TERMS: CustomerTerms = CustomerTerms {
-    entity: None,
-    zone: None,
-    currency: None,
-    grace: None,
-    net_payment_term: None,
-    charged_automatically: false,
-    tax_codes: None,
-};
-
-fn has_terms(terms: &CustomerTerms) -> bool {
-    *terms != NO_TERMS
-}
-
-/// A customer's record with what is known of it.
-fn customer_record(customer: &Customer) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut object = Object::open(&mut out);
-    object.text("kind", "customer");
-    object.text("external_id", &customer.external_id);
-    let mut text = |name: &'static str, value: Option<String>| {
-        if let Some(value) = value {
-            object.text(name, &value);
-        }
-    };
-    let terms = &customer.terms;
-    text("billing_entity_code", terms.entity.clone());
-    text("timezone", terms.zone.map(|zone| zone.name().to_owned()));
-    text("currency", terms.currency.map(|currency| currency.to_string()));
-    text("invoice_grace_period", terms.grace.map(|grace| grace.to_string()));
-    text("net_payment_term", terms.net_payment_term.map(|term| format!("P{term}D")));
-    text("collection_method", terms.charged_automatically.then(|| "charge_automatically".to_owned()));
-    if let Some(codes) = &terms.tax_codes {
-        let out = object.member("tax_codes");
-        serde_json::to_writer(out, codes).expect("codes are plain data");
-    }
-    object.close();
-    out
-}
-
-impl MoneyText {
-    fn of(money: &Money) -> MoneyText {
-        let coupon = |coupon: &Coupon| {
-            let mut text = CouponText {
-                balance: None,
-                amount: None,
-                percent: None,
-                invoices_left: coupon.invoices_left,
-            };
-            match coupon.value {
-                CouponValue::Balance(cents) => text.balance = Some(cents),
-                CouponValue::AmountEach(cents) => text.amount = Some(cents),
-                CouponValue::Percent(rate) => text.percent = Some(rate),
-            }
-            text
-        };
-        MoneyText {
-            coupons: money.coupons.iter().map(coupon).collect(),
-            credit_notes: money.credit_notes.clone(),
-            wallet: money.wallet,
-        }
-    }
-
-    fn read(self) -> Money {
-        let coupon = |text: CouponText| Coupon {
-            value: match (text.balance, text.amount, text.percent) {
-                (Some(cents), _, _) => CouponValue::Balance(cents),
-                (_, Some(cents), _) => CouponValue::AmountEach(cents),
-                (_, _, rate) => CouponValue::Percent(rate.unwrap_or_default()),
-            },
-            invoices_left: text.invoices_left,
-        };
-        Money {
-            coupons: self.coupons.into_iter().map(coupon).collect(),
-            credit_notes: self.credit_notes,
-            wallet: self.wallet,
-        }
-    }
-}
-
-// --- Subscriptions ------------------------------------------------------------------------------------------------------
-
 /// External id, customer, plan, start, eras, windows, and what only some have.
 #[derive(Serialize, Deserialize)]
-pub(super) struct SubscriptionText(
-    String,
+pub(super) struct SubscriptionText<'a>(
+    EcoString,
     u32,
     u32,
     Instant,
-    Vec<EraText>,
+    #[serde(borrow)] Vec<EraText<'a>>,
     Vec<WindowText>,
     #[serde(default, skip_serializing_if = "Option::is_none")] Option<SubscriptionRestText>,
 );
@@ -248,9 +82,16 @@ enum LifeText {
     Ended,
 }
 
-/// Plan, whether it says when it starts, billing time, end, and when its plan is to take effect.
+/// Plan, whether it says when it starts, whether anniversaries count; its end, and when its plan is to take effect.
 #[derive(Serialize, Deserialize)]
-struct AskedText(u32, bool, Option<bool>, Option<Instant>, Option<Instant>);
+struct AskedText(
+    u32,
+    bool,
+    Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")] Option<AskedDates>,
+);
+
+type AskedDates = (Option<Instant>, Option<Instant>);
 
 /// The invoice that opens the subscription while it is a draft: its number, the window that it bills in advance, itself.
 #[derive(Serialize, Deserialize)]
@@ -281,17 +122,90 @@ fn usual_dates(from: Instant, boundary: Instant) -> [i64; 4] {
     [from, boundary.0.div_euclid(DAY), from, from]
 }
 
-/// First period, plan, zone.
+/// Plan, zone, and the first period, where it doesn't follow from these.
 #[derive(Serialize, Deserialize)]
-struct EraText(PeriodText, u32, String);
+struct EraText<'a>(
+    u32,
+    Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")] Option<PeriodText>,
+);
 
 /// Number, period, and what only some have.
 #[derive(Serialize, Deserialize)]
 struct WindowText(
     u32,
-    PeriodText,
+    StretchText,
     #[serde(default, skip_serializing_if = "Option::is_none")] Option<WindowRestText>,
 );
+
+/// A period: its start alone, where it is the first by the first era or follows the one before it by the last.
+enum StretchText {
+    Usual(Instant),
+    Other(PeriodText),
+}
+
+impl StretchText {
+    fn of(period: &Period, usual: Option<Period>) -> StretchText {
+        match usual == Some(*period) {
+            true => StretchText::Usual(period.from),
+            false => StretchText::Other(period_text(period)),
+        }
+    }
+
+    fn from(&self) -> Instant {
+        match self {
+            StretchText::Usual(from) | StretchText::Other((from, ..)) => *from,
+        }
+    }
+
+    fn read(self, usual: Option<Period>) -> Option<Period> {
+        match self {
+            StretchText::Usual(from) => usual.filter(|usual| usual.from == from),
+            StretchText::Other(text) => Some(read_period(text)),
+        }
+    }
+}
+
+impl Serialize for StretchText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            StretchText::Usual(from) => from.serialize(serializer),
+            StretchText::Other(period) => period.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for StretchText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<StretchText, D::Error> {
+        deserializer.deserialize_any(AnyStretch)
+    }
+}
+
+struct AnyStretch;
+
+impl<'de> Visitor<'de> for AnyStretch {
+    type Value = StretchText;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a period, or the start of one")
+    }
+
+    fn visit_i64<E: Error>(self, seconds: i64) -> Result<StretchText, E> {
+        InstantText.visit_i64(seconds).map(StretchText::Usual)
+    }
+
+    fn visit_u64<E: Error>(self, seconds: u64) -> Result<StretchText, E> {
+        InstantText.visit_u64(seconds).map(StretchText::Usual)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<StretchText, E> {
+        InstantText.visit_str(text).map(StretchText::Usual)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, parts: A) -> Result<StretchText, A::Error> {
+        PeriodText::deserialize(SeqAccessDeserializer::new(parts)).map(StretchText::Other)
+    }
+}
 
 #[derive(Default, Serialize, Deserialize)]
 struct WindowRestText {
@@ -378,19 +292,17 @@ struct SealingText {
 
 /// A subscription as it was kept, and its drafts.
 pub(super) struct ReadSubscription {
-    /// Without its eras.
     pub subscription: Subscription,
     pub drafts: Vec<(u32, Bill)>,
-    pub eras: Vec<Era>,
 }
 
-impl SubscriptionText {
-    pub(super) fn of(
-        subscription: &Subscription,
-        eras: &[Era],
+impl SubscriptionText<'_> {
+    pub(super) fn of<'a>(
+        subscription: &'a Subscription,
         opening: Option<u32>,
+        plans: &Shelf<PlanState>,
         bills: &Bills,
-    ) -> SubscriptionText {
+    ) -> SubscriptionText<'a> {
         let Subscription { anchor, .. } = subscription;
         let usual_next = subscription.windows.last().map_or(0, |last| last.ordinal + 1);
         let is_anniversary = anchor.billing_time == BillingTime::Anniversary;
@@ -412,16 +324,23 @@ impl SubscriptionText {
             opening: opening.and_then(|number| OpeningText::of(number, bills)),
             ahead: subscription.rare.ahead.iter().map(HeldText::of).collect(),
         };
-        let era_text = |era: &Era| EraText(period_text(&era.first), era.plan, era.zone.name().to_owned());
-        let eras = eras.iter().map(era_text).collect();
-        let windows = subscription.windows.iter();
+        let first = subscription.first_rule.map(|(plan, zone)| EraText(plan, zone.name().into(), None));
+        let era_text = |era: &Era| EraText(era.plan, era.zone.name().into(), Some(period_text(&era.first)));
+        let eras = first.into_iter().chain(subscription.rare.eras.iter().map(era_text)).collect();
+        let mut windows = Vec::with_capacity(subscription.windows.len());
+        let mut before = None;
+        for window in &subscription.windows {
+            let usual = subscription.usual_period(before, plans);
+            windows.push(WindowText::of(window, usual, subscription.plan, bills));
+            before = Some(&window.period);
+        }
         SubscriptionText(
-            subscription.external_id.to_string(),
+            subscription.external_id.clone(),
             subscription.customer,
             subscription.plan,
             anchor.started_at,
             eras,
-            windows.map(|window| WindowText::of(window, subscription.plan, bills)).collect(),
+            windows,
             Some(rest).filter(SubscriptionRestText::says_something),
         )
     }
@@ -441,7 +360,7 @@ impl SubscriptionText {
         };
         let windows = self.5.iter().filter(|WindowText(_, _, rest)| is_open(rest));
         let mut ids: Vec<_> =
-            windows.map(|WindowText(_, period, _)| invoice_id(&self.0, period.0, false)).collect();
+            windows.map(|WindowText(_, period, _)| invoice_id(&self.0, period.from(), false)).collect();
         if self.6.as_ref().is_some_and(|rest| rest.opening.is_some()) {
             ids.push(invoice_id(&self.0, self.3, true));
         }
@@ -452,44 +371,18 @@ impl SubscriptionText {
         self,
         number: u32,
         key: &str,
+        plans: &Shelf<PlanState>,
         prices: &BTreeMap<u32, Arc<PriceList>>,
     ) -> Opened<ReadSubscription> {
         let SubscriptionText(external_id, customer, plan, started_at, era_texts, window_texts, rest) = self;
         let rest = rest.unwrap_or_default();
-        let mut eras = Vec::with_capacity(era_texts.len());
-        for EraText(first, plan, zone) in era_texts {
-            let zone = zone
-                .parse()
-                .map_err(|_| Unreadable(format!("document {key} names the unknown zone {zone}")))?;
-            eras.push(Era { first: read_period(first), plan, zone });
-        }
-        let mut drafts = Vec::new();
-        let draft = |id, kind, text: DraftText| text.read(id, customer, kind);
-        if let Some(OpeningText(bill, ordinal, text)) = rest.opening {
-            let kind = BillKind::Opening { subscription: number, ordinal };
-            drafts.push((bill, draft(invoice_id(&external_id, started_at, true), kind, text)));
-        }
-        let mut windows = Vec::with_capacity(window_texts.len());
-        for text in window_texts {
-            let (window, text) = text.read(key, plan, prices)?;
-            if let (Some(bill), Some(text)) = (window.bill, text) {
-                let reason = match window.end {
-                    End::Boundary => Reason::Periodic,
-                    End::PlanChange(_) | End::Termination(_) => Reason::Terminating,
-                };
-                let kind = BillKind::Period { subscription: number, ordinal: window.ordinal, reason };
-                drafts.push((bill, draft(invoice_id(&external_id, window.period.from, false), kind, text)));
-            }
-            windows.push(window);
-        }
-        let usual_next = windows.last().map_or(0, |last: &Window| last.ordinal + 1);
         let date = Date(rest.start_date.unwrap_or(utc_date(started_at)));
         let billing_time = if rest.anniversary { BillingTime::Anniversary } else { BillingTime::Calendar };
-        let usual = AskedText(plan, true, None, None, None);
+        let usual = AskedText(plan, true, None, None);
         let (asked, asked_dates) = rest.asked.unwrap_or(usual).read();
         let mut subscription = Subscription {
             asked,
-            external_id: external_id.into(),
+            external_id,
             customer,
             anchor: Anchor { started_at, date, billing_time },
             life: match rest.life {
@@ -500,11 +393,38 @@ impl SubscriptionText {
             is_removed: rest.removed,
             plan,
             wants_opening: rest.wants_opening,
-            windows: windows.into(),
-            next_ordinal: rest.next.unwrap_or(usual_next),
+            windows: Box::default(),
+            next_ordinal: 0,
             first_rule: None,
             rare: Rare::default(),
         };
+        for text in era_texts {
+            text.put_into(&mut subscription, key)?;
+        }
+        let mut drafts = Vec::new();
+        let draft = |id, kind, text: DraftText| text.read(id, customer, kind);
+        if let Some(OpeningText(bill, ordinal, text)) = rest.opening {
+            let kind = BillKind::Opening { subscription: number, ordinal };
+            drafts.push((bill, draft(invoice_id(&subscription.external_id, started_at, true), kind, text)));
+        }
+        let mut windows: Vec<Window> = Vec::with_capacity(window_texts.len());
+        for text in window_texts {
+            let usual = subscription.usual_period(windows.last().map(|before| &before.period), plans);
+            let (window, text) = text.read(key, usual, plan, prices)?;
+            if let (Some(bill), Some(text)) = (window.bill(), text) {
+                let reason = match window.end {
+                    End::Boundary => Reason::Periodic,
+                    End::PlanChange(_) | End::Termination(_) => Reason::Terminating,
+                };
+                let kind = BillKind::Period { subscription: number, ordinal: window.ordinal, reason };
+                let id = invoice_id(&subscription.external_id, window.period.from, false);
+                drafts.push((bill, draft(id, kind, text)));
+            }
+            windows.push(window);
+        }
+        let usual_next = windows.last().map_or(0, |last| last.ordinal + 1);
+        subscription.next_ordinal = rest.next.unwrap_or(usual_next);
+        subscription.windows = windows.into();
         let change = rest.change.map(|(at, plan)| PlanChange { at, plan });
         subscription.ask(asked_dates, rest.ends_at, change);
         if let Some(reports) = rest.reports {
@@ -513,7 +433,32 @@ impl SubscriptionText {
         if !rest.ahead.is_empty() {
             subscription.rare.ahead = rest.ahead.into_iter().map(HeldText::read).collect();
         }
-        Ok(ReadSubscription { subscription, drafts, eras })
+        Ok(ReadSubscription { subscription, drafts })
+    }
+}
+
+impl EraText<'_> {
+    fn put_into(self, subscription: &mut Subscription, key: &str) -> Opened<()> {
+        let EraText(plan, zone, first) = self;
+        let zone: Tz =
+            zone.parse().map_err(|_| Unreadable(format!("document {key} names the unknown zone {zone}")))?;
+        match first {
+            None => subscription.first_rule = Some((plan, zone)),
+            Some(first) => subscription.rare.eras.push(Era { first: read_period(first), plan, zone }),
+        }
+        Ok(())
+    }
+}
+
+impl Subscription {
+    /// The period that follows another by the last rule, or the first one by the first.
+    fn usual_period(&self, before: Option<&Period>, plans: &Shelf<PlanState>) -> Option<Period> {
+        let interval = |plan| plans.get(plan).thing.prices.plan.interval;
+        let last = || self.rare.eras.last().map(|era| (era.plan, era.zone)).or(self.first_rule);
+        match before {
+            None => self.first_rule.map(|(plan, zone)| Period::first(&self.anchor, interval(plan), zone)),
+            Some(before) => last().map(|(plan, zone)| before.following(&self.anchor, interval(plan), zone)),
+        }
     }
 }
 
@@ -535,20 +480,19 @@ impl AskedText {
     /// `None`: nothing but the plan that is in force, and the start.
     fn of(subscription: &Subscription) -> Option<AskedText> {
         let Asked { plan, billing_time, says_start } = subscription.asked;
-        let dates @ (ended_at, effective_at) = subscription.rare.asked_dates;
-        let is_usual =
-            plan == subscription.plan && billing_time.is_none() && says_start && dates == (None, None);
+        let dates = Some(subscription.rare.asked_dates).filter(|dates| *dates != (None, None));
+        let is_usual = plan == subscription.plan && billing_time.is_none() && says_start && dates.is_none();
         let is_anniversary = billing_time.map(|billing_time| billing_time == BillingTime::Anniversary);
-        (!is_usual).then_some(AskedText(plan, says_start, is_anniversary, ended_at, effective_at))
+        (!is_usual).then_some(AskedText(plan, says_start, is_anniversary, dates))
     }
 
-    fn read(self) -> (Asked, (Option<Instant>, Option<Instant>)) {
-        let AskedText(plan, says_start, is_anniversary, ended_at, effective_at) = self;
+    fn read(self) -> (Asked, AskedDates) {
+        let AskedText(plan, says_start, is_anniversary, dates) = self;
         let billing_time = is_anniversary.map(|is_anniversary| match is_anniversary {
             true => BillingTime::Anniversary,
             false => BillingTime::Calendar,
         });
-        (Asked { plan, billing_time, says_start }, (ended_at, effective_at))
+        (Asked { plan, billing_time, says_start }, dates.unwrap_or_default())
     }
 }
 
@@ -565,8 +509,8 @@ impl OpeningText {
 }
 
 impl WindowText {
-    fn of(window: &Window, plan: u32, bills: &Bills) -> WindowText {
-        let draft = window.bill.and_then(|number| match &bills.get(number)?.stage {
+    fn of(window: &Window, usual: Option<Period>, plan: u32, bills: &Bills) -> WindowText {
+        let draft = window.bill().and_then(|number| match &bills.get(number)?.stage {
             Stage::Draft(draft) => Some(DraftText::of(draft)),
             Stage::Sealed(_) => None,
         });
@@ -574,7 +518,7 @@ impl WindowText {
             to: Some(window.to).filter(|to| *to != window.period.boundary),
             end: end_text(window.end),
             plan: Some(window.plan).filter(|own| *own != plan),
-            bill: window.bill,
+            bill: window.bill(),
             draft,
             planned: window.planned.map(|(to, end)| (to, end_text(end))),
             advance: advance_text(window.prepaid()),
@@ -583,7 +527,7 @@ impl WindowText {
         };
         WindowText(
             window.ordinal,
-            period_text(&window.period),
+            StretchText::of(&window.period, usual),
             Some(rest).filter(WindowRestText::says_something),
         )
     }
@@ -591,11 +535,15 @@ impl WindowText {
     fn read(
         self,
         key: &str,
+        usual: Option<Period>,
         plan: u32,
         prices: &BTreeMap<u32, Arc<PriceList>>,
     ) -> Opened<(Window, Option<DraftText>)> {
         let WindowText(ordinal, period, rest) = self;
-        let (period, rest) = (read_period(period), rest.unwrap_or_default());
+        let period = period.read(usual);
+        let period = period
+            .ok_or_else(|| Unreadable(format!("document {key} has a period that follows from nothing")))?;
+        let rest = rest.unwrap_or_default();
         let sealed = match rest.sealed {
             None => None,
             Some(text) => {
@@ -614,7 +562,9 @@ impl WindowText {
             planned: rest.planned.map(|(to, end)| (to, read_end(end))),
         };
         let mut window = Window::new(ordinal, Arc::new(frame));
-        window.bill = rest.bill;
+        if let Some(bill) = rest.bill {
+            window.bill_by(bill);
+        }
         window.prepay(read_advance(rest.advance));
         if sealed.is_some() || !rest.fresh.is_empty() {
             window.rare.sealed = sealed;

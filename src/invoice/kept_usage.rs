@@ -1,15 +1,18 @@
 //! The texts of usage: what is added up, line by line, and what drafts have told of it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use num_bigint::BigInt;
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::aggregate::{Bucket, Buckets, Extra, FreeUse, Group, LineKey, LineName, Total, Weighed};
 use super::bills::Bills;
 use super::books::{Bill, Books, Carried, Draft, Stage, Subscription, Window};
 use super::instant::Instant;
-use super::kept::CarriedText;
+use super::kept::{CarriedText, QuantityText};
 use super::quantity::Quantity;
 use super::write::Object;
 
@@ -58,7 +61,7 @@ pub(super) fn usage_text(subscription: &Subscription, opening: Option<u32>, bill
         close_window(&mut text, Some(told), None);
     }
     for window in subscription.windows.iter() {
-        let (told, late) = (window.bill.and_then(told), Late::of(window));
+        let (told, late) = (window.bill().and_then(told), Late::of(window));
         if !window.usage.is_empty() || told.is_some() || late.is_some() {
             open_window(&mut text, Some(window.ordinal), &window.usage);
             close_window(&mut text, told, late);
@@ -150,13 +153,15 @@ impl LateText<'_> {
 impl ToldText {
     fn of(bill: &Bill) -> Option<ToldText> {
         let Stage::Draft(draft) = &bill.stage else { return None };
-        let again = (draft.refresh_at, draft.is_to_be_told);
+        let again = (draft.refresh_at(), draft.is_to_be_told);
         Some(ToldText(bill.version, draft.announced, (again != (None, false)).then_some(again)))
     }
 
     fn put_into(self, version: &mut u32, draft: &mut Draft) {
         let ToldText(told, announced, again) = self;
-        (draft.refresh_at, draft.is_to_be_told) = again.unwrap_or_default();
+        let (refresh_at, is_to_be_told) = again.unwrap_or_default();
+        draft.refresh_by(refresh_at);
+        draft.is_to_be_told = is_to_be_told;
         (*version, draft.announced) = (told, announced);
     }
 }
@@ -174,7 +179,7 @@ impl Books {
                         if let Some(late) = late {
                             late.put_into(window);
                         }
-                        window.bill
+                        window.bill()
                     })
                 }
             };
@@ -206,12 +211,40 @@ struct RestText {
 }
 
 /// Nothing but the count, a sum, or something else by its name.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 #[serde(untagged)]
 enum TotalText {
     Count(()),
     Sum(Quantity),
     Other(OtherText),
+}
+
+impl<'de> Deserialize<'de> for TotalText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TotalText, D::Error> {
+        deserializer.deserialize_any(AnyTotal)
+    }
+}
+
+struct AnyTotal;
+
+impl<'de> Visitor<'de> for AnyTotal {
+    type Value = TotalText;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nothing, a quantity, or something by its name")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<TotalText, E> {
+        Ok(TotalText::Count(()))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<TotalText, E> {
+        QuantityText.visit_str(text).map(TotalText::Sum)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TotalText, A::Error> {
+        OtherText::deserialize(MapAccessDeserializer::new(map)).map(TotalText::Other)
+    }
 }
 
 #[derive(Serialize, Deserialize)]

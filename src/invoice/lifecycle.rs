@@ -3,36 +3,24 @@
 //! Everything due at one instant happens in one order (R13), whatever made it due, and each duty is done once: an entry
 //! whose duty has been done, or moved, finds nothing left to do.
 
-use std::cmp::Reverse;
-
 use super::bills::Marks;
 use super::books::{
     AwaitsNumber, Bill, BillKind, Books, Draft, Due, News, NumberRequest, Prepaid, Sealed, Sealing, Stage,
-    UnbillableKey, Used,
+    UnbillableKey, Used, Window,
 };
 use super::calendar::Date;
+use super::deadlines::Come;
 use super::digest::{digest_of, invoice_id, write_and_digest};
 use super::document::{Document, Figures, InvoiceId, InvoiceType, Payment, Reason, Status};
-use super::few::Few;
 use super::filing::Filed;
 use super::grace;
 use super::instant::Instant;
 use super::notice::{Event, Notice};
 use super::order::SortName;
-use super::rare::Rare;
+use super::turns::Turn;
 use crate::catalog::entity::Numbering;
 use crate::catalog::settings::Refresh;
 use crate::planted::{self, Bug};
-
-/// The place of a duty among those of one instant: customer, period, subscription, opening before periodic.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Turn {
-    customer: SortName,
-    period_from: Option<Instant>,
-    subscription: Option<SortName>,
-    is_periodic: bool,
-    due: Due,
-}
 
 /// How far the clock has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,13 +79,20 @@ impl Books {
 
     /// Puts everything that is due by now in its turn.
     fn gather(&mut self) {
-        while let Some(Reverse((at, due))) = self.deadlines.peek().copied() {
-            if at > self.now {
-                return;
+        let mut turns = Vec::new();
+        while let Some(come) = self.deadlines.pop(self.now) {
+            match come {
+                Come::Other(due) => turns.extend(self.turn(due)),
+                Come::PeriodEnds { subscription, at } => {
+                    let windows = self.subscriptions.get(subscription).windows.iter();
+                    let ends = windows.filter(|window| window.to == at && window.is_to_be_billed());
+                    let due = |window: &Window| Due::PeriodEnd { subscription, ordinal: window.ordinal };
+                    turns.extend(ends.filter_map(|window| self.turn(due(window))));
+                }
             }
-            self.deadlines.pop();
-            let turn = self.turn(due);
-            self.turns.extend(turn);
+        }
+        if !turns.is_empty() {
+            self.turns.put(turns);
         }
     }
 
@@ -188,7 +183,8 @@ impl Books {
                 }
             }
             Due::Refresh(number) => {
-                if self.draft(number).is_some_and(|draft| draft.refresh_at.is_some_and(|at| at <= self.now)) {
+                if self.draft(number).is_some_and(|draft| draft.refresh_at().is_some_and(|at| at <= self.now))
+                {
                     self.refresh_by_itself(number);
                 }
             }
@@ -239,7 +235,7 @@ impl Books {
     /// A period is over: its invoice becomes a draft, or is finalized where there is no grace, and the next one runs.
     fn end_period(&mut self, number: u32, ordinal: u32) {
         let Some(window) = self.subscriptions.get(number).window(ordinal) else { return };
-        if window.to > self.now || window.bill.is_some() || window.is_sealed() {
+        if window.to > self.now || !window.is_to_be_billed() {
             return;
         }
         let is_last =
@@ -260,8 +256,7 @@ impl Books {
         let kind = BillKind::Period { subscription: number, ordinal, reason };
         let customer = subscription.customer;
         let bill = self.add_bill(id, customer, kind);
-        self.subscriptions.get_mut(number).window_mut(ordinal).expect("the window is there").bill =
-            Some(bill);
+        self.subscriptions.get_mut(number).window_mut(ordinal).expect("the window is there").bill_by(bill);
         self.make_draft(bill);
     }
 
@@ -331,7 +326,7 @@ impl Books {
         self.bills.used_mut(number).expect("a draft is at hand").version += 1;
         let draft = self.told_mut(number).expect("a draft is announced as one");
         draft.announced = digest;
-        draft.refresh_at = None;
+        draft.refresh_by(None);
         draft.is_to_be_told = false;
         self.notices.push(notice);
     }
@@ -390,7 +385,7 @@ impl Books {
     fn refresh_by_itself(&mut self, number: u32) {
         let (notice, digest) = self.next_of_draft(number, Event::Updated);
         let draft = self.told_mut(number).expect("a draft is refreshed");
-        draft.refresh_at = None;
+        draft.refresh_by(None);
         if draft.announced != digest {
             self.tell_of_draft(number, notice, digest);
         }
@@ -402,8 +397,8 @@ impl Books {
             return;
         }
         let at = arrived_at.plus(self.settings.refresh_interval.exact());
-        if self.draft(number).is_some_and(|draft| draft.refresh_at.is_none()) {
-            self.told_mut(number).expect("it is a draft").refresh_at = Some(at);
+        if self.draft(number).is_some_and(|draft| draft.refresh_at().is_none()) {
+            self.told_mut(number).expect("it is a draft").refresh_by(Some(at));
             self.schedule(at, Due::Refresh(number));
         }
     }
@@ -480,11 +475,10 @@ impl Books {
     /// Counts the invoice, or asks for its number where that is done.
     fn give_number(&mut self, number: u32, document: &mut Document) -> Option<Box<AwaitsNumber>> {
         let customer_number = self.bills[number].customer;
-        let place = self.customers.get(customer_number).entity;
         let entity = self.entity_of(customer_number).clone();
         let count = match entity.numbering {
             Numbering::PerCustomer => {
-                Some(count_for(&mut self.customers.get_mut(customer_number).numbers, place))
+                Some(u64::from(self.customers.get_mut(customer_number).count_invoice()))
             }
             Numbering::PerEntity => (self.counts_for)(&entity.code).then(|| self.next_number(&entity.code)),
         };
@@ -508,7 +502,7 @@ impl Books {
     /// Puts the sealed document in its place, and seals the usage that it bills.
     fn file(&mut self, number: u32, document: Document, used: Used, credits: Option<i128>) {
         self.seal_usage(number);
-        self.drafts.remove(&number);
+        self.drafts.remove(number);
         self.keeping.note_sealed(number);
         self.bills[number].stage = Stage::Sealed(Box::new(Sealed {
             will_be_due_at: self.will_be_due_at(&document),
@@ -628,15 +622,6 @@ impl Books {
     }
 }
 
-fn count_for(numbers: &mut Few<(u32, u32)>, entity: u32) -> u64 {
-    if let Some((_, count)) = numbers.iter_mut().find(|(place, _)| *place == entity) {
-        *count += 1;
-        return u64::from(*count);
-    }
-    numbers.push((entity, 1));
-    1
-}
-
 impl Due {
     /// The sealed invoice that the duty touches.
     fn touched(self) -> Option<u32> {
@@ -644,13 +629,6 @@ impl Due {
             Due::WillBeDue(number) | Due::Overdue(number) => Some(number),
             _ => None,
         }
-    }
-}
-
-impl Draft {
-    /// A draft that was never announced.
-    pub(super) fn until(finalizes_at: Instant) -> Draft {
-        Draft { finalizes_at, refresh_at: None, is_to_be_told: false, announced: 0, rare: Rare::default() }
     }
 }
 

@@ -9,7 +9,7 @@ impl Customer {
     pub(super) fn record(&self) -> CustomerRecord {
         CustomerRecord {
             external_id: self.external_id.to_string(),
-            name: self.name.as_deref().map(str::to_owned),
+            name: self.name().map(|name| name.to_string()),
             terms: (*self.terms).clone(),
         }
     }

@@ -16,13 +16,13 @@ impl Books {
             return (self.figures(bill, fees, 0), used);
         }
         let sum = fees.sum();
-        if let Some(money) = self.customers.get_mut(customer).money.as_deref_mut() {
+        if let Some(money) = self.customers.get_mut(customer).money_mut() {
             used.coupons = money.use_coupons(sum);
         }
         let coupons = used.coupons.iter().map(|(_, cents)| cents).sum();
         let mut figures = self.figures(&self.bills[number], fees, coupons);
         let amounts = &mut figures.amounts;
-        if let Some(money) = self.customers.get_mut(customer).money.as_deref_mut() {
+        if let Some(money) = self.customers.get_mut(customer).money_mut() {
             used.credit_notes = money.use_credit_notes(amounts.including_taxes().max(0));
             amounts.credit_notes = used.credit_notes.iter().map(|(_, cents)| cents).sum();
             used.wallet = money.wallet.clamp(0, amounts.total());

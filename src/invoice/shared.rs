@@ -16,7 +16,10 @@ impl<T> Default for Shared<T> {
 impl<T: Eq + Hash> Shared<T> {
     /// The same thing as everybody's who has it.
     pub(super) fn share(&mut self, thing: T) -> Arc<T> {
-        self.share_again(Arc::new(thing))
+        match self.0.get(&thing) {
+            Some(known) => known.clone(),
+            None => self.share_again(Arc::new(thing)),
+        }
     }
 
     pub(super) fn share_again(&mut self, thing: Arc<T>) -> Arc<T> {

@@ -33,13 +33,15 @@ impl Deref for Window {
 /// One period's usage and its invoice: accruing while the period runs, then a draft, then sealed.
 pub struct Window {
     pub ordinal: u32,
-    /// What is paid of the base fee is as the draft says it.
-    is_prepaid_on_draft: bool,
+    /// One more than the number of its invoice, if it has one; and [`NOT_ON_DRAFT`].
+    billing: u32,
     pub(super) frame: Arc<Frame>,
     pub usage: Buckets,
-    pub bill: Option<u32>,
     pub rare: Rare<WindowRare>,
 }
+
+/// What is paid of the base fee isn't as the draft says it.
+const NOT_ON_DRAFT: u32 = 1 << 31;
 
 /// What few windows have that aren't sealed.
 #[derive(Default)]
@@ -59,30 +61,41 @@ impl Blank for WindowRare {
 
 impl Window {
     pub(super) fn new(ordinal: u32, frame: Arc<Frame>) -> Window {
-        Window {
-            ordinal,
-            is_prepaid_on_draft: true,
-            frame,
-            usage: Buckets::default(),
-            bill: None,
-            rare: Rare::default(),
-        }
+        Window { ordinal, billing: 0, frame, usage: Buckets::default(), rare: Rare::default() }
+    }
+
+    /// The number of its invoice.
+    pub fn bill(&self) -> Option<u32> {
+        (self.billing & !NOT_ON_DRAFT).checked_sub(1)
+    }
+
+    pub fn bill_by(&mut self, number: u32) {
+        assert!(number + 1 < NOT_ON_DRAFT, "a shard has fewer than two billion invoices");
+        self.billing = self.billing & NOT_ON_DRAFT | (number + 1);
     }
 
     pub fn is_sealed(&self) -> bool {
         self.rare.sealed.is_some()
     }
 
+    /// Its invoice is still to be made.
+    pub fn is_to_be_billed(&self) -> bool {
+        self.bill().is_none() && !self.is_sealed()
+    }
+
     pub fn prepaid(&self) -> Prepaid {
-        match (self.is_prepaid_on_draft, self.rare.prepaid_cents) {
-            (true, _) => Prepaid::OnDraft,
-            (false, None) => Prepaid::Nothing,
-            (false, Some(cents)) => Prepaid::Cents(cents),
+        match (self.billing & NOT_ON_DRAFT, self.rare.prepaid_cents) {
+            (0, _) => Prepaid::OnDraft,
+            (_, None) => Prepaid::Nothing,
+            (_, Some(cents)) => Prepaid::Cents(cents),
         }
     }
 
     pub fn prepay(&mut self, prepaid: Prepaid) {
-        self.is_prepaid_on_draft = prepaid == Prepaid::OnDraft;
+        self.billing &= !NOT_ON_DRAFT;
+        if prepaid != Prepaid::OnDraft {
+            self.billing |= NOT_ON_DRAFT;
+        }
         if let Prepaid::Cents(cents) = prepaid {
             self.rare.prepaid_cents = Some(cents);
         } else if self.rare.prepaid_cents.is_some() {
@@ -123,4 +136,14 @@ pub enum Prepaid {
     OnDraft,
     /// These cents, on an invoice that is sealed, or that somebody else made.
     Cents(i128),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_takes_little_room() {
+        assert_eq!(size_of::<Window>(), 40);
+    }
 }

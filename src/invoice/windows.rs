@@ -174,7 +174,7 @@ impl Books {
     pub(super) fn recut(&mut self, number: u32) {
         let now = self.now;
         let subscription = self.subscriptions.get_mut(number);
-        let Some(last) = subscription.windows.last().filter(|last| last.bill.is_none() && last.to >= now)
+        let Some(last) = subscription.windows.last().filter(|last| last.bill().is_none() && last.to >= now)
         else {
             return;
         };
@@ -296,16 +296,6 @@ impl Books {
 
     fn first_era(&self, anchor: &Anchor, (plan, zone): (u32, Tz)) -> Era {
         Era { first: Period::first(anchor, self.prices_of(plan).plan.interval, zone), plan, zone }
-    }
-
-    /// Takes eras as they were kept: the first one needn't be, if it follows from its rule.
-    pub(super) fn put_eras(&self, subscription: &mut Subscription, mut eras: Vec<Era>) {
-        let first = eras.first().map(|era| (era.plan, era.zone));
-        subscription.first_rule = first.filter(|rule| self.first_era(&subscription.anchor, *rule) == eras[0]);
-        eras.drain(..usize::from(subscription.first_rule.is_some()));
-        if !eras.is_empty() {
-            subscription.rare.eras = eras;
-        }
     }
 
     /// The bounds of the period of a subscription that contains an instant, however long ago.

@@ -1,6 +1,8 @@
 //! The books of a shard, from the ledger: some documents are decoded while the next ones are on their way.
 
-use std::thread::{self, JoinHandle};
+use std::iter::Peekable;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
 
 use super::world::Stop;
 use crate::catalog::settings::Settings;
@@ -9,8 +11,13 @@ use crate::invoice::books::Books;
 use crate::invoice::keep::{Contents, Opened, Opening, Unreadable};
 use crate::persist::Ledger;
 
-/// How many documents are asked for at once.
-const DOCUMENTS: usize = 16_384;
+/// How many documents are asked for at once: some megabytes.
+const DOCUMENTS: usize = 4_096;
+/// The same of those that are large.
+const LARGE_DOCUMENTS: usize = 64;
+
+/// Some keys, and the documents under them.
+type Lot = (Vec<String>, Vec<Option<Vec<u8>>>);
 
 /// Opens the books that have these contents.
 pub async fn open<L: Ledger>(
@@ -19,20 +26,22 @@ pub async fn open<L: Ledger>(
     contents: &Contents,
 ) -> Result<Books, Stop> {
     let opening = Opening::begin(settings.clone(), contents).map_err(broken)?;
-    let mut decoding = thread::spawn(move || Ok(opening));
-    for keys in Books::keys(contents).chunks(DOCUMENTS) {
-        let documents = ledger.read(keys).await?;
+    let (lots, queue) = sync_channel(1);
+    let decoding = thread::spawn(move || decode(opening, &queue));
+    let mut keys = Books::keys(contents).peekable();
+    while let Some(some) = next_keys(&mut keys) {
+        let documents = ledger.read(&some).await?;
         point("K15");
-        let mut opening = decoded(decoding)?;
-        let keys = keys.to_vec();
-        decoding = thread::spawn(move || {
-            for (key, bytes) in keys.iter().zip(documents) {
-                opening.take(key, bytes.as_deref())?;
-            }
-            Ok(opening)
-        });
+        // This waits for what is quicker than what was awaited before it; so nothing is awaited whose end depends on chance.
+        // Where nobody takes it any more, the end of decoding says why.
+        if lots.send((some, documents)).is_err() {
+            break;
+        }
     }
-    let mut books = decoded(decoding)?.finish();
+    drop(lots);
+    let opened =
+        decoding.join().map_err(|_| Stop::Broken("opening the books ended in a panic".to_owned()))?;
+    let mut books = opened.map_err(broken)?.finish();
     let lacked = books.lacked_by_opening();
     for (key, bytes) in lacked.iter().zip(ledger.read(&lacked).await?) {
         let bytes = bytes.ok_or_else(|| Stop::Broken(format!("document {key} is missing")))?;
@@ -41,11 +50,30 @@ pub async fn open<L: Ledger>(
     Ok(books)
 }
 
-/// Waits for what is quicker than what was awaited before it; so nothing is awaited whose end depends on chance.
-fn decoded(decoding: JoinHandle<Opened<Opening>>) -> Result<Opening, Stop> {
-    let opening =
-        decoding.join().map_err(|_| Stop::Broken("opening the books ended in a panic".to_owned()))?;
-    opening.map_err(broken)
+/// The keys of the next lot.
+fn next_keys(keys: &mut Peekable<impl Iterator<Item = String>>) -> Option<Vec<String>> {
+    let are_large = is_large(keys.peek()?);
+    let most = if are_large { LARGE_DOCUMENTS } else { DOCUMENTS };
+    let mut some = Vec::with_capacity(most);
+    while some.len() < most
+        && let Some(key) = keys.next_if(|key| is_large(key) == are_large)
+    {
+        some.push(key);
+    }
+    Some(some)
+}
+
+fn is_large(key: &str) -> bool {
+    key.starts_with("ids:")
+}
+
+fn decode(mut opening: Opening, lots: &Receiver<Lot>) -> Opened<Opening> {
+    for (keys, documents) in lots {
+        for (key, bytes) in keys.iter().zip(documents) {
+            opening.take(key, bytes.as_deref())?;
+        }
+    }
+    Ok(opening)
 }
 
 fn broken(unreadable: Unreadable) -> Stop {

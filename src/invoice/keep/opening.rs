@@ -13,9 +13,11 @@ use crate::invoice::books::{Books, Due, Life, PlanState, PriceList, PricedCharge
 use crate::invoice::id_chunks::{CHUNK_BYTES_MAX, IdChunk, read_chunk};
 use crate::invoice::instant::Instant;
 use crate::invoice::kept::{PlanText, PricesText, ShelfText, UnbillableText, WaitingText};
+use crate::invoice::kept_customers::CustomerText;
 use crate::invoice::kept_following;
 use crate::invoice::kept_held::HeldText;
-use crate::invoice::kept_people::{CustomerText, ReadSubscription, SubscriptionText};
+use crate::invoice::kept_people::{ReadSubscription, SubscriptionText};
+use crate::invoice::kept_terms::KnownTerms;
 use crate::invoice::waiting::WaitingRecord;
 use crate::invoice::warm::TOGETHER;
 use crate::planted::{self, Bug};
@@ -74,7 +76,7 @@ impl Opening {
 
 impl Books {
     /// The keys of the documents that make up books with these contents, in the order in which they are needed.
-    pub fn keys(contents: &Contents) -> Vec<String> {
+    pub fn keys(contents: &Contents) -> impl Iterator<Item = String> {
         contents.keys()
     }
 
@@ -124,14 +126,14 @@ impl Books {
             "plan" => self.open_plan(key, bytes),
             "prices" => self.open_prices(key, bytes, number as u32),
             "customers" => {
-                for text in parse::<Vec<CustomerText>>(key, bytes)? {
-                    let customer = text.read(key, &mut self.terms)?;
+                for text in parse::<Vec<CustomerText<'_>>>(key, bytes)? {
+                    let customer = text.read(key, &mut self.keeping.known_terms, &mut self.terms)?;
                     self.customers.add(customer);
                 }
                 Ok(())
             }
             "subscriptions" => {
-                for text in parse::<Vec<SubscriptionText>>(key, bytes)? {
+                for text in parse::<Vec<SubscriptionText<'_>>>(key, bytes)? {
                     self.open_subscription(key, text)?;
                 }
                 Ok(())
@@ -165,11 +167,10 @@ impl Books {
         }
     }
 
-    fn open_subscription(&mut self, key: &str, text: SubscriptionText) -> Opened<()> {
+    fn open_subscription(&mut self, key: &str, text: SubscriptionText<'_>) -> Opened<()> {
         let number = self.subscriptions.len() as u32;
-        let ReadSubscription { mut subscription, drafts, eras } =
-            text.read(number, key, &self.keeping.price_lists)?;
-        self.put_eras(&mut subscription, eras);
+        let ReadSubscription { mut subscription, drafts } =
+            text.read(number, key, &self.plans, &self.keeping.price_lists)?;
         for window in &mut subscription.windows {
             window.frame = self.frames.share_again(window.frame.clone());
         }
@@ -276,24 +277,24 @@ impl Books {
 
     /// Deadlines follow from what was kept.
     fn schedule_everything(&mut self) {
-        let (mut found, mut ends) = (Vec::new(), Vec::new());
+        let (mut found, mut ends) = (Vec::new(), Vec::with_capacity(self.subscriptions.len()));
         for number in 0..self.subscriptions.len() as u32 {
             let subscription = self.subscriptions.get(number);
             if subscription.life == Life::NotBegun || subscription.wants_opening {
                 found.push((subscription.anchor.started_at, Due::Begin(number)));
             }
-            let open =
-                subscription.windows.iter().filter(|window| window.bill.is_none() && !window.is_sealed());
+            let open = subscription.windows.iter().filter(|window| window.is_to_be_billed());
             ends.extend(open.map(|window| (number, window.ordinal, window.to)));
         }
+        self.deadlines.reserve(ends.len() + self.drafts.len());
         for (number, ordinal, to) in ends {
             self.schedule_end(number, ordinal, to);
         }
-        for number in &self.drafts {
-            let draft = self.draft(*number).expect("a draft is a draft");
-            found.push((draft.finalizes_at, Due::Finalize(*number)));
-            found.extend(draft.refresh_at.map(|at| (at, Due::Refresh(*number))));
-            found.extend(draft.is_to_be_told.then_some((self.now, Due::Tell(*number))));
+        for number in self.drafts.from(0) {
+            let draft = self.draft(number).expect("a draft is a draft");
+            found.push((draft.finalizes_at, Due::Finalize(number)));
+            found.extend(draft.refresh_at().map(|at| (at, Due::Refresh(number))));
+            found.extend(draft.is_to_be_told.then_some((self.now, Due::Tell(number))));
         }
         for (at, due) in found {
             self.schedule(at, due);
@@ -314,5 +315,6 @@ impl Books {
         self.bills.take_used();
         self.keeping.new_ids.clear();
         self.keeping.parked.clear();
+        self.keeping.known_terms = KnownTerms::default();
     }
 }

@@ -2,6 +2,7 @@
 
 mod excerpts;
 mod follow;
+mod forms;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
