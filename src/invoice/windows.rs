@@ -258,13 +258,13 @@ impl Subscription {
     }
 
     fn note_era(&mut self, first: Period, plan: u32, zone: Tz) {
-        match self.rare.eras.last() {
-            Some(era) if era.first.from == first.from => _ = self.rare.eras.pop(),
-            None if self.anchor.started_at == first.from => self.first_rule = None,
-            _ => {}
+        // One plan on both sides of a cut doesn't undo the cut.
+        let is_again = self.rare.eras.pop_if(|era| era.first.from == first.from).is_some();
+        if self.rare.eras.is_empty() && self.anchor.started_at == first.from {
+            self.first_rule = None;
         }
         let rule = self.rare.eras.last().map(|era| (era.plan, era.zone)).or(self.first_rule);
-        if rule != Some((plan, zone)) {
+        if is_again || rule != Some((plan, zone)) {
             self.rare.eras.push(Era { first, plan, zone });
         }
     }
