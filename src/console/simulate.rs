@@ -270,17 +270,29 @@ fn is_json_line(bytes: &[u8]) -> bool {
         && std::str::from_utf8(bytes).is_ok_and(|text| serde_json::from_str::<&RawValue>(text).is_ok())
 }
 
-/// Writes bytes as a JSON string; those that are no text stay as they are.
+/// Writes bytes as a JSON string; those that are no text stay as they are. Half a surrogate pair is escaped, as it came.
 fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return push_text(out, text);
     }
     out.push(b'"');
-    for chunk in bytes.utf8_chunks() {
+    let mut rest = bytes;
+    while let Some(chunk) = rest.utf8_chunks().next() {
         let mut quoted = Vec::new();
         push_text(&mut quoted, chunk.valid());
         out.extend_from_slice(&quoted[1..quoted.len() - 1]);
-        out.extend_from_slice(chunk.invalid());
+        rest = &rest[chunk.valid().len()..];
+        match *rest {
+            [0xED, high @ 0xA0..=0xBF, low @ 0x80..=0xBF, ..] => {
+                let half = 0xD000 | u32::from(high & 0x3F) << 6 | u32::from(low & 0x3F);
+                out.extend_from_slice(format!("\\u{half:04x}").as_bytes());
+                rest = &rest[3..];
+            }
+            _ => {
+                out.extend_from_slice(chunk.invalid());
+                rest = &rest[chunk.invalid().len()..];
+            }
+        }
     }
     out.push(b'"');
 }
@@ -342,4 +354,25 @@ fn unnamed_file() -> io::Result<File> {
     let file = File::options().read(true).write(true).create_new(true).open(&path)?;
     std::fs::remove_file(&path)?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes that a string stands for are written as `written`.
+    #[track_caller]
+    fn check(bytes: &[u8], written: &[u8]) {
+        let mut out = Vec::new();
+        push_bytes(&mut out, bytes);
+        assert_eq!(String::from_utf8_lossy(&out), String::from_utf8_lossy(written));
+        assert_eq!(out, written);
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_written_as_it_came() {
+        check(b"a\xed\xa0\x80\"\xed\xbf\xbf", br#""a\ud800\"\udfff""#);
+        check(b"\xed\x9f\xbf\xee\x80\x80", b"\"\xed\x9f\xbf\xee\x80\x80\"");
+        check(b"\xff\xed\xa0", b"\"\xff\xed\xa0\"");
+    }
 }
