@@ -408,8 +408,7 @@ impl Books {
         let Some(prepaid) = self.prepaid_cents(customer, window) else {
             return (subscription_fee(plan, &used, period), used.cents);
         };
-        let is_as_planned = window.planned.is_none();
-        if plan.amount_cents == 0 || (plan.pay_in_advance && is_as_planned) {
+        if plan.amount_cents == 0 || (plan.pay_in_advance && !window.is_cut()) {
             return (None, prepaid);
         }
         (subscription_fee(plan, &used.minus(&Amount::plain(prepaid, exponent)), period), used.cents)

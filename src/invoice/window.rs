@@ -108,6 +108,11 @@ impl Window {
         self.planned.unwrap_or((self.to, self.end))
     }
 
+    /// Whether the period ends otherwise than was planned. To end at its boundary after all is no cut (R73).
+    pub fn is_cut(&self) -> bool {
+        self.planned.is_some_and(|(to, _)| to != self.to || to != self.period.boundary)
+    }
+
     /// Lets the period end elsewhere than was planned.
     pub fn end_at(&mut self, to: Instant, end: End) {
         let planned = self.planned();

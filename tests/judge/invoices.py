@@ -116,7 +116,7 @@ def own_base(books, window):
         line = advance_line(books, window)
         billed = (line.exact, line.amount) if line else (0, 0)
     if billed is not None:
-        if not plan.amount_cents or (plan.in_advance and (window.end, window.cut) == window.first_planned):
+        if not plan.amount_cents or (plan.in_advance and not window.is_cut()):
             return None, billed[1]
         line = base_line(plan, window, window.end, due - billed[1])
         line.amount = round_half_up(due) - billed[1]

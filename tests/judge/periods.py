@@ -122,6 +122,11 @@ class Window:
         """Notes how far the base fee is billed ahead."""
         self.first_planned = self.planned_end()
 
+    def is_cut(self):
+        """It ended otherwise than was planned; to end at its boundary after all is no cut."""
+        at_boundary = self.end == self.boundary == self.first_planned[0]
+        return (self.end, self.cut) != self.first_planned and not at_boundary
+
     def contains(self, instant):
         return self.start <= instant < (self.planned_end()[0] if self.end is None else self.end)
 
