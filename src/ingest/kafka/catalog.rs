@@ -58,6 +58,11 @@ pub(crate) struct View {
 /// How long a viewer that hasn't asked still counts as reading.
 const READING: Duration = Duration::from_secs(1);
 
+/// A fetch that finds nothing stays so many times as long as others: only one log is read here, and another place of it is
+/// seldom gone to.
+const QUIET_FETCHES: u32 = 4;
+const FETCH_WAIT_MS_MAX: u32 = 10_000;
+
 /// How often the client is listened to where it doesn't ring.
 const LISTEN_EVERY: Duration = Duration::from_secs(1);
 
@@ -68,7 +73,10 @@ impl Catalog {
     pub(crate) fn start(settings: &KafkaSettings, place: Place, clock: Clock) -> KafkaResult<Arc<Catalog>> {
         let bell = Bell::default();
         let catalog = Arc::new(Catalog { window: Mutex::default(), bell: bell.clone() });
-        let mut consumer = settings.consumer("catalog").create_with_context(Plain::new("catalog"))?;
+        let wait_ms = (settings.fetch_wait_ms * QUIET_FETCHES).min(FETCH_WAIT_MS_MAX);
+        let mut config = settings.consumer("catalog");
+        config.set("fetch.wait.max.ms", wait_ms.to_string());
+        let mut consumer = config.create_with_context(Plain::new("catalog"))?;
         bell.hang_on(&mut consumer);
         let follower = Follower {
             bell,
