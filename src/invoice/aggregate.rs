@@ -351,7 +351,7 @@ impl Buckets {
         }
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Bucket> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Bucket> {
         self.0.iter()
     }
 

@@ -6,7 +6,7 @@
 
 use std::hint::black_box;
 
-use super::books::{Books, Named, Roster, Subscription};
+use super::books::{Books, Named, Roster, Subscription, Window};
 use super::ids::Ids;
 use super::usage::{UsageEvent, id_hash};
 
@@ -36,9 +36,14 @@ impl Books {
         for number in subscriptions() {
             let newest = self.subscriptions.get(*number).windows.last();
             touched += newest.map_or(0, |window| window.ordinal as usize);
-            touched += newest
-                .and_then(|window| window.usage.iter().next())
-                .map_or(0, |bucket| bucket.events as usize);
+            let buckets = newest.map(|window| &window.usage);
+            let ends =
+                buckets.and_then(|buckets| Some((buckets.iter().next()?, buckets.iter().next_back()?)));
+            touched += ends.map_or(0, |(first, last)| (first.events + last.events) as usize);
+        }
+        for number in subscriptions() {
+            let draft = self.subscriptions.get(*number).windows.last().and_then(Window::bill);
+            touched += draft.and_then(|bill| self.bills.get(bill)).map_or(0, |bill| bill.version as usize);
         }
         for number in subscriptions() {
             touched += self.subscriptions.get(*number).late_events();
