@@ -245,7 +245,9 @@ impl Books {
                 numbers.map(|number| self.subscription_text(number)).collect();
             changes.put(format!("subscriptions:{document}"), &texts);
         }
-        for number in self.subscriptions.entries.take_used() {
+        let used = self.subscriptions.entries.take_used();
+        changes.writes.reserve(used.len());
+        for number in used {
             let subscription = self.subscriptions.get(number);
             let text = usage_text(subscription, self.opening_of(number), &self.bills);
             changes.writes.push((format!("usage:{number}"), text));
@@ -318,9 +320,9 @@ impl Books {
     fn keep_ids(&mut self, changes: &mut Changes) {
         let horizon = self.horizon();
         let keeping = &mut self.keeping;
-        let entries = std::mem::take(&mut keeping.new_ids);
-        let is_new = !entries.is_empty();
-        for entry in entries {
+        let is_new = !keeping.new_ids.is_empty();
+        // Its room is kept for the next commit.
+        for entry in keeping.new_ids.drain(..) {
             if keeping.open_chunk.bytes.is_empty() {
                 keeping
                     .chunks
