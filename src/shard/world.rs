@@ -49,7 +49,7 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Pace {
         Pace {
-            records_max: 100_000,
+            records_max: 150_000,
             bytes_max: 48 << 20,
             wait_max: Duration::from_millis(15),
             rest_max: Duration::from_secs(1),
