@@ -287,6 +287,7 @@ impl Books {
     fn adopt_settings(&mut self, mut settings: Settings) {
         // How large an event may be is the processor's own affair: it isn't among what the log says.
         settings.max_event_bytes = self.settings.max_event_bytes;
+        self.reach_back(settings.lateness_limit.exact());
         self.settings = settings;
         self.schedule_by_settings();
     }

@@ -453,8 +453,8 @@ impl Books {
     }
 
     pub(super) fn put_id(&mut self, hash: u64, id: &HeldId) {
-        let horizon = self.horizon();
-        self.ids.put(hash, id, horizon);
+        let reach = self.reach();
+        self.ids.put(hash, id, reach);
         self.keeping.note_id(hash, id);
     }
 

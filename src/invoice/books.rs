@@ -18,7 +18,7 @@ use super::document::{Document, Figures, InvoiceId, Reason};
 use super::filing::Filed;
 use super::follow::Following;
 use super::ids::Ids;
-use super::instant::Instant;
+use super::instant::{Instant, Span};
 use super::keep::Keeping;
 pub use super::lifecycle::Passed;
 use super::notice::{Event, Notice};
@@ -97,6 +97,8 @@ pub struct Fates {
 pub struct Books {
     pub(super) now: Instant,
     pub(super) settings: Settings,
+    /// The longest lateness limit that was ever in force.
+    pub(super) longest_limit: Span,
     pub(super) entities: Shelf<Arc<Entity>>,
     pub(super) taxes: Shelf<Tax>,
     pub(super) metrics: Shelf<Arc<Metric>>,
@@ -487,6 +489,7 @@ impl Books {
         entities.put(Entity::DEFAULT, Arc::new(Entity::unnamed()), &Arc::default());
         Books {
             now: Instant::MIN,
+            longest_limit: settings.lateness_limit.exact(),
             settings,
             entities,
             taxes: Shelf::default(),
@@ -607,11 +610,6 @@ impl Books {
         if at < Instant::MAX {
             self.schedule(at, Due::PeriodEnd { subscription, ordinal });
         }
-    }
-
-    /// The first instant whose usage isn't too late now.
-    pub(super) fn horizon(&self) -> Instant {
-        self.now.minus(self.settings.lateness_limit.exact())
     }
 
     pub(super) fn zone_of(&self, customer: u32) -> Tz {

@@ -152,6 +152,13 @@ impl Ids {
         self.parts[(hash >> 56) as usize].put(hash, pack(hash, id), horizon);
     }
 
+    /// Drops the ids of usage that happened before.
+    pub fn forget_before(&mut self, reach: Instant) {
+        for part in &mut self.parts {
+            part.grow(reach);
+        }
+    }
+
     /// Makes room for so many at once, as long as there are none.
     pub(super) fn reserve(&mut self, count: usize) {
         for part in &mut self.parts {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::text::{Numeral, Scaled};
 
 /// An instant in UTC: nanoseconds since 1970. It covers the years 1678 to 2261; what lies beyond is held at
@@ -10,7 +12,7 @@ use super::text::{Numeral, Scaled};
 pub struct Instant(pub i64);
 
 /// An exact length of time in nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Span(pub i64);
 
 pub const SECOND: i64 = 1_000_000_000;

@@ -18,7 +18,7 @@ use super::books::{Books, Fates, PriceList};
 use super::filing::{ENTRIES, Filing};
 use super::id_chunks::IdChunk;
 use super::ids::{Entry, HeldId, pack, unpack};
-use super::instant::Instant;
+use super::instant::{Instant, Span};
 use super::kept::{PlanText, PricesText, ShelfText, UnbillableText, WaitingText};
 use super::kept_customers::CustomerText;
 use super::kept_following::{self, FollowingText};
@@ -46,6 +46,8 @@ pub struct Keeping {
     chunks: VecDeque<IdStretch>,
     next_chunk: u64,
     open_chunk: IdChunk,
+    /// In documents before the one of that number, ids of usage before that instant are gone.
+    id_cuts: Vec<(u64, Instant)>,
     new_commands: Vec<(String, String, Instant)>,
     first_command: u64,
     next_command: u64,
@@ -94,6 +96,8 @@ pub struct Contents {
     next_parked: u64,
     commands: (u64, u64),
     ids: (u64, u64),
+    id_cuts: Vec<(u64, Instant)>,
+    longest_limit: Span,
     unbillable: bool,
     /// Where drafts are still to follow a record: those of lower numbers have.
     follows: Option<u32>,
@@ -133,6 +137,22 @@ impl Keeping {
         }
     }
 
+    /// What was written stays as it is: nothing more is put behind it.
+    pub(super) fn forget_ids_before(&mut self, reach: Instant) {
+        if self.is_on {
+            self.new_ids.retain(|entry| unpack(entry).1.happened_at >= reach);
+            self.open_chunk = IdChunk::default();
+            if !self.chunks.is_empty() {
+                self.id_cuts.push((self.next_chunk, reach));
+            }
+        }
+    }
+
+    /// The first instant whose ids still count in that document.
+    fn cut_of(&self, chunk: u64) -> Option<Instant> {
+        self.id_cuts.iter().filter(|(behind, _)| chunk < *behind).map(|(_, reach)| *reach).max()
+    }
+
     pub(super) fn note_id(&mut self, hash: u64, id: &HeldId) {
         if self.is_on && !planted::is(Bug::IdsNotKept) {
             self.new_ids.push(pack(hash, id));
@@ -162,17 +182,20 @@ impl Books {
 
     /// Holds a command's id, and lets go of those that are free: that is when the log says so, not when a batch ends.
     pub(super) fn note_command(&mut self, key: (String, String)) {
-        let horizon = self.horizon();
-        while let Some((at, key)) = self.command_order.pop_front_if(|(at, _)| *at < horizon) {
+        self.forget_commands_before(self.reach());
+        if self.keeping.is_on {
+            self.keeping.new_commands.push((key.0.clone(), key.1.clone(), self.now));
+        }
+        self.hold_command_since(self.now, key);
+    }
+
+    pub(super) fn forget_commands_before(&mut self, reach: Instant) {
+        while let Some((at, key)) = self.command_order.pop_front_if(|(at, _)| *at < reach) {
             if self.commands.get(&key) == Some(&at) {
                 self.commands.remove(&key);
             }
             self.keeping.free_commands += 1;
         }
-        if self.keeping.is_on {
-            self.keeping.new_commands.push((key.0.clone(), key.1.clone(), self.now));
-        }
-        self.hold_command_since(self.now, key);
     }
 
     fn hold_command_since(&mut self, at: Instant, key: (String, String)) {
@@ -318,7 +341,7 @@ impl Books {
 
     /// Ids go into documents one behind the other; the last one grows until it is full.
     fn keep_ids(&mut self, changes: &mut Changes) {
-        let horizon = self.horizon();
+        let reach = self.reach();
         let keeping = &mut self.keeping;
         let is_new = !keeping.new_ids.is_empty();
         // Its room is kept for the next commit.
@@ -342,10 +365,11 @@ impl Books {
             changes.writes.push((format!("ids:{number}"), keeping.open_chunk.bytes.clone()));
         }
         while keeping.chunks.len() > 1
-            && keeping.chunks.front().is_some_and(|chunk| chunk.last_happened_at < horizon)
+            && keeping.chunks.front().is_some_and(|chunk| chunk.last_happened_at < reach)
         {
             let chunk = keeping.chunks.pop_front().expect("it was just seen");
             changes.forgets.push(format!("ids:{}", chunk.number));
+            keeping.id_cuts.retain(|(behind, _)| *behind > chunk.number + 1);
         }
     }
 
@@ -371,6 +395,8 @@ impl Books {
             next_parked: self.next_parked,
             commands: (keeping.first_command, keeping.next_command),
             ids: (first_chunk, keeping.next_chunk),
+            id_cuts: keeping.id_cuts.clone(),
+            longest_limit: self.longest_limit,
             unbillable: !self.unbillable.is_empty(),
             follows: self.following.as_ref().map(|following| following.next),
             next_prices: keeping.next_prices,

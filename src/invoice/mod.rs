@@ -53,6 +53,7 @@ mod order;
 mod parking;
 mod places;
 pub(crate) mod rare;
+mod reach;
 mod records;
 mod settle;
 mod shared;

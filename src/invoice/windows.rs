@@ -156,10 +156,9 @@ impl Books {
 
     /// Drops sealed windows that no usage can reach any more.
     fn drop_old_windows(&mut self, number: u32) {
-        let horizon = self.horizon();
+        let reach = self.reach();
         let is_old = |window: &Window| {
-            window.to < horizon
-                && window.rare.sealed.as_ref().is_some_and(|sealing| sealing.carrier.is_none())
+            window.to < reach && window.rare.sealed.as_ref().is_some_and(|sealing| sealing.carrier.is_none())
         };
         let windows = &self.subscriptions.get(number).windows;
         let old =

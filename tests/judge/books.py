@@ -22,6 +22,7 @@ RENAMED = {"lago": {"invoice.finalized": "invoice.created"}, "stripe": {"invoice
 class Books:
     def __init__(self, settings=None):
         self.settings = settings or default_settings()
+        self.longest_lateness = self.settings.lateness
         self.catalog = Catalog()
         self.subscriptions, self.invoices, self.accounts, self.command_ids = {}, [], {}, {}
         self.events, self.parked, self.held, self.unbillable = [], [], {}, {}
@@ -181,6 +182,14 @@ class Books:
         event = self.held.get(held_as)
         return event if event and self.now <= event.happened_at + self.settings.lateness else None
 
+    def reach_back(self, lateness):
+        """A limit that is longer than all before finds what was over under those forgotten."""
+        if lateness > self.longest_lateness:
+            reach = self.now - self.longest_lateness
+            self.held = {name: event for name, event in self.held.items() if event.happened_at >= reach}
+            self.command_ids = {name: at for name, at in self.command_ids.items() if at >= reach}
+            self.longest_lateness = lateness
+
     def release(self, event):
         if self.held.get(event.held_as) is event:
             del self.held[event.held_as]
@@ -195,6 +204,11 @@ class Books:
         return [event for event in self.events
                 if (event.fate == "billed" and event.window is window)
                 or (event.fate == "late" and event.carrier is window and event.pricing == "next_period")]
+
+    def waits_for_carrier(self, window):
+        """Late usage of the window is still to be billed as an increment."""
+        return any(event.fate == "late" and event.window is window and event.pricing == "increment"
+                   and (event.carrier.invoice is None or is_draft(event.carrier.invoice)) for event in self.events)
 
     def carries_usage(self, window):
         return any(window in (event.carrier or event.window,) for event in self.events if event.fate in ("billed", "late"))

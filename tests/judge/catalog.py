@@ -120,6 +120,7 @@ def take_effect(books, content):
     books.catalog.entries[name] = Entry(content)
     if content.kind == "settings":
         content.max_event_bytes = books.settings.max_event_bytes
+        books.reach_back(content.lateness)
         books.settings = content
     if content.kind == "subscription":
         books.take_subscription(content)

@@ -28,10 +28,10 @@ def take_command(books, record):
         command = read_command(record)
         command_id = command["command_id"]
         customer_id, found = whose(books, record, command)
-        held_until = books.command_ids.get((customer_id, command_id))
-        if held_until is not None and books.now <= held_until:
+        came_at = books.command_ids.get((customer_id, command_id))
+        if came_at is not None and books.now <= came_at + books.settings.lateness:
             return
-        books.command_ids[customer_id, command_id] = books.now + books.settings.lateness
+        books.command_ids[customer_id, command_id] = books.now
         carry_out(books, command, customer_id, found)
     except (Refused, Malformed) as refused:
         more = {} if command_id is None else {"graceline-command-id": command_id}

@@ -106,15 +106,14 @@ def make_config(pen):
 
 
 def change_settings(pen):
-    """All members, for what those left out would be is another story."""
+    """All members, for what those left out would be is another story. The lateness limit comes back, or grows."""
     if not pen.chance(0.25):
         return
     settings = {"default_grace": "P3D", "default_net_payment_term": 30, "lateness_limit": "P35D", "future_limit": "PT5M",
                 "parking_limit": "P7D", "refresh": "continuous", "refresh_interval": "PT1M", "format": "auto"}
     settings.update((name, value) for name, value in pen.config.items() if name != "max_event_bytes")
     changed = make_config(pen)
-    for name in ("default_grace", "default_net_payment_term", "future_limit"):
-        settings[name] = changed.get(name, settings[name])
+    settings.update((name, value) for name, value in changed.items() if name != "max_event_bytes")
     pen.send("billing.catalog", "settings/settings", dict(settings, kind="settings"))
 
 

@@ -159,6 +159,7 @@ def advance(books, subscription, oldest):
 
 def close(books, subscription, oldest=None):
     window = subscription.current
+    give_up_old(books, subscription)
     window.end, window.cut = window.planned_end()
     window.reason = "subscription_terminating" if window.cut else "subscription_periodic"
     window.skipped = oldest is not None and window.end < oldest
@@ -172,6 +173,18 @@ def close(books, subscription, oldest=None):
         window.invoice = books.add_invoice(Invoice.of_window(window))
     if window.cut != "end":
         open_next(books, subscription, window)
+
+
+def give_up_old(books, subscription):
+    """Sealed windows are kept as long as the longest limit that was ever in force could ask for them."""
+    opening = subscription.windows[0].before
+    if opening and opening.status == "draft":
+        return
+    for window in subscription.windows[:-1]:
+        sealed = window.invoice is None or window.invoice.status != "draft"
+        if not sealed or window.end >= books.now - books.longest_lateness or books.waits_for_carrier(window):
+            return
+        window.skipped = True
 
 
 def open_next(books, subscription, window):

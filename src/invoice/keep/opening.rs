@@ -91,10 +91,12 @@ impl Books {
             books.settings = Settings { max_event_bytes: books.settings.max_event_bytes, ..known };
             books.keeping.settings = Some(Arc::from(source.as_bytes()));
         }
+        books.longest_limit = contents.longest_limit.max(books.settings.lateness_limit.exact());
         books.keeping.next_prices = contents.next_prices;
         books.bills.note_given(contents.bills);
         books.keeping.filing.reopen(contents.sealed);
         books.keeping.next_chunk = contents.ids.1;
+        books.keeping.id_cuts = contents.id_cuts.clone();
         books.entity_numbers = contents.entity_numbers.iter().cloned().collect();
         books.fates = contents.fates();
         Ok(books)
@@ -254,7 +256,8 @@ impl Books {
 
     fn open_ids(&mut self, key: &str, bytes: &[u8], number: u64) -> Opened<()> {
         let ids = read_chunk(bytes).ok_or_else(|| unreadable(key, "it isn't made of whole ids"))?;
-        let horizon = self.horizon();
+        let reach = self.reach();
+        let cut = self.keeping.cut_of(number);
         let mut last_happened_at = Instant::MIN;
         for some in ids.chunks(TOGETHER) {
             // Where they go lies anywhere in more memory than is at hand: it is reached for before the first is put.
@@ -264,12 +267,14 @@ impl Books {
             );
             for (hash, id) in some {
                 last_happened_at = last_happened_at.max(id.happened_at);
-                self.ids.put(*hash, id, horizon);
+                if cut.is_none_or(|cut| id.happened_at >= cut) {
+                    self.ids.put(*hash, id, reach);
+                }
             }
         }
         self.keeping.chunks.push_back(IdStretch { number, last_happened_at });
         self.keeping.open_chunk = match IdChunk::reopen(bytes).filter(|chunk| !chunk.is_full()) {
-            Some(chunk) if number + 1 == self.keeping.next_chunk => chunk,
+            Some(chunk) if number + 1 == self.keeping.next_chunk && cut.is_none() => chunk,
             _ => IdChunk::default(),
         };
         Ok(())
