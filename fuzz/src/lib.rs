@@ -79,7 +79,7 @@ pub fn check_line(line: &[u8]) {
     let Ok(Line::Record(again)) = read_line(&written(&record)) else {
         panic!("what was read can be written")
     };
-    let Record { at, topic, key, value, headers } = *again;
+    let Record { at, topic, key, value, headers } = again;
     let again = (at, topic, key, value, headers);
     assert_eq!(again, (record.at, record.topic, record.key, record.value, record.headers));
 }
