@@ -76,7 +76,8 @@ pub fn check_line(line: &[u8]) {
         serde_json::from_str::<IgnoredAny>(text).expect("a line is JSON");
     }
     let Line::Record(record) = read else { return };
-    let Ok(Line::Record(again)) = read_line(&written(&record)) else {
+    let line = written(&record);
+    let Ok(Line::Record(again)) = read_line(&line) else {
         panic!("what was read can be written")
     };
     let Record { at, topic, key, value, headers } = again;
