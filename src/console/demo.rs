@@ -151,6 +151,9 @@ const STORY: &[(&str, &str, &str, &str)] = &[
 /// When the story is over.
 const END: &str = "2026-03-05T12:00:00Z";
 
+/// How long its last webhooks are waited for then.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// What is said about some of it, as it is sent.
 fn remark(key: &str, value: &str) -> String {
     let json = Json::read(value.as_bytes()).expect("the story is JSON");
@@ -236,13 +239,18 @@ fn tell(brokers: &str, story_ms: &AtomicI64, health: &Health) -> Result<(), Stri
     let mut next = 0;
     let mut sent = PerLog::<u64>::default();
     let mut looked = Monotonic::now();
+    let mut went_on_at = looked;
     loop {
         // The story rushes on when everything that was sent is read: whatever the machine's pace, nothing comes late.
         let passed = std::mem::replace(&mut looked, Monotonic::now());
         let passed_ms = (looked.duration_since(passed).as_millis() as i64).min(STEP_MS_MAX);
         let has_read = LogName::ALL.into_iter().all(|log| health.taken(log) >= sent[log]);
-        story_ms.fetch_add(if has_read { passed_ms * SPEED } else { passed_ms }, Ordering::Relaxed);
-        let now = Instant(story_ms.load(Ordering::Relaxed) * NANOS_PER_MS);
+        let mut now = Instant(story_ms.load(Ordering::Relaxed) * NANOS_PER_MS);
+        if now < end {
+            let step_ms = if has_read { passed_ms * SPEED } else { passed_ms };
+            now = Instant((story_ms.fetch_add(step_ms, Ordering::Relaxed) + step_ms) * NANOS_PER_MS);
+            went_on_at = looked;
+        }
         while let Some((at, topic, key, value)) =
             STORY.get(next).filter(|(at, ..)| Instant::parse_rfc3339(at).is_some_and(|at| at <= now))
         {
@@ -263,7 +271,7 @@ fn tell(brokers: &str, story_ms: &AtomicI64, health: &Health) -> Result<(), Stri
             scene.hear(place_of(&message), message.topic(), message.payload().unwrap_or_default());
         }
         scene.show(now);
-        if now > end {
+        if now >= end && (scene.is_whole() || went_on_at.elapsed() > PATIENCE) {
             producer.flush(Duration::from_secs(1)).map_err(failed)?;
             return scene.close();
         }
@@ -394,10 +402,14 @@ impl Scene {
         }
     }
 
+    fn is_whole(&self) -> bool {
+        self.finalized >= 4 && self.overdue > 0
+    }
+
     fn close(mut self) -> Result<(), String> {
         self.tell(Instant::MAX);
-        drop(self.view);
-        if self.finalized < 4 || self.overdue == 0 {
+        drop(self.view.take());
+        if !self.is_whole() {
             return Err(format!(
                 "the story lacks something: {} finalized, {} overdue",
                 self.finalized, self.overdue
