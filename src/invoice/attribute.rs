@@ -125,11 +125,11 @@ impl Books {
             return Fate::Rejected(Refusal::TooLarge);
         }
         let Ok(event) = &record.event else { return Fate::Rejected(Refusal::Malformed) };
-        let Some(metric) = self.known_metric(&event.code) else {
-            return Fate::Rejected(Refusal::UnknownMetric);
-        };
         let happened_at = event.happened_at.unwrap_or(self.now);
         let owner = self.owner(event, happened_at);
+        let Some(metric) = self.known_metric(&event.code, &owner) else {
+            return Fate::Rejected(Refusal::UnknownMetric);
+        };
         let reading = match self.check_values(event, &metric, &owner, happened_at) {
             Ok(reading) => reading,
             Err(reason) => return Fate::Rejected(reason),
@@ -228,22 +228,23 @@ impl Books {
         Ok(reading)
     }
 
-    /// A removed metric is known as long as a plan names it (R102).
-    pub(super) fn known_metric(&self, code: &str) -> Option<Arc<Metric>> {
+    /// A removed metric is known as long as a plan names it (R102): one in force, or the subscription's own. What other
+    /// subscriptions have doesn't matter, as not every shard knows them.
+    fn known_metric(&self, code: &str, owner: &Owner<'_>) -> Option<Arc<Metric>> {
         let kept = self.metrics.get(self.metrics.find(code)?);
         let is_known = !kept.is_removed
             || self.plans.iter().any(|(place, plan)| {
-                plan.thing.prices.plan.prices(code) && (!plan.is_removed || self.is_used(place))
+                plan.thing.prices.plan.prices(code) && (!plan.is_removed || self.has(owner, place))
             });
         is_known.then(|| kept.thing.clone())
     }
 
-    /// Whether a subscription has the plan, or will have it.
-    fn is_used(&self, plan: u32) -> bool {
-        self.subscriptions.iter().any(|subscription| {
-            let will_have = subscription.rare.change.is_some_and(|change| change.plan == plan);
-            will_have || (subscription.plan == plan && !subscription.has_ended(self.now))
-        })
+    /// Whether it is a subscription that has the plan, or will have it.
+    fn has(&self, owner: &Owner<'_>, plan: u32) -> bool {
+        let Owner::Subscription(number) = owner else { return false };
+        let subscription = self.subscriptions.get(*number);
+        let will_have = subscription.rare.change.is_some_and(|change| change.plan == plan);
+        will_have || (subscription.plan == plan && !subscription.has_ended(self.now))
     }
 
     /// Whether the subscription's plan prices the metric by what each event says it costs.

@@ -119,14 +119,15 @@ class Books:
     def account(self, customer_id):
         return self.accounts.setdefault(customer_id, Account())
 
-    def metric_in_use(self, code):
-        """In force, or removed while a plan names it."""
-        metric = self.catalog.in_force("billable_metric", code)
-        return metric or (self.catalog.find("billable_metric", code) if self.is_priced(code) else None)
+    def metric_in_use(self, event):
+        """In force, or removed while a plan names it that is in force, or the subscription's own."""
+        metric = self.catalog.in_force("billable_metric", event.code)
+        is_named = metric is None and self.is_priced(event.code, self.owner_of(event)[0])
+        return self.catalog.find("billable_metric", event.code) if is_named else metric
 
-    def is_priced(self, code):
-        plans = self.catalog.all_in_force("plan") + [
-            self.catalog.find("plan", plan_code) for known in self.subscriptions.values() for plan_code in known.plans_ahead()]
+    def is_priced(self, code, owner):
+        own = owner.plans_ahead() if owner else []
+        plans = self.catalog.all_in_force("plan") + [self.catalog.find("plan", plan_code) for plan_code in own]
         return any(charge.metric_code == code for plan in plans for charge in plan.charges)
 
     def owner_of(self, event):

@@ -171,7 +171,7 @@ def check_alone(books, record):
         event.identity = f"usage.events/0/{record.place}"
     event.record, event.arrived_at, event.order = record, books.now, books.next_order()
     event.happened_at = books.now if event.timestamp is None else event.timestamp
-    metric = books.metric_in_use(event.code)
+    metric = books.metric_in_use(event)
     if metric is None:
         raise Rejected("unknown_metric")
     reason, _ = value_for(metric, event.properties)

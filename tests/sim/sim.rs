@@ -182,11 +182,12 @@ fn histories_come_to_what_simulate_says() {
 }
 
 /// A commit that ended between the question and the answer took an invoice out of memory that the next command named; and
-/// usage was overtaken because its metric was removed.
+/// usage was overtaken because its metric was removed; and another shard's subscription had the plan that knew a metric.
 #[test]
 fn seeds_that_once_found_something_find_nothing() {
     prove_one(4789);
     prove_one(32_103);
+    prove_one(440_658);
 }
 
 #[test]
