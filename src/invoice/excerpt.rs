@@ -20,7 +20,7 @@ use super::instant::Instant;
 use super::keep::{Contents, Opened, parse, unreadable};
 use super::kept_bills::InvoiceText;
 use super::kept_customers::CustomerText;
-use super::kept_people::{ReadSubscription, SubscriptionText, TOGETHER};
+use super::kept_subscriptions::{ReadSubscription, SubscriptionText, TOGETHER};
 use super::period::End;
 use crate::catalog::settings::Settings;
 

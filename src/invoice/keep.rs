@@ -23,7 +23,7 @@ use super::kept::{PlanText, PricesText, ShelfText, UnbillableText, WaitingText};
 use super::kept_customers::CustomerText;
 use super::kept_following::{self, FollowingText};
 use super::kept_held::HeldText;
-use super::kept_people::{SubscriptionText, TOGETHER};
+use super::kept_subscriptions::{SubscriptionText, TOGETHER};
 use super::kept_terms::KnownTerms;
 use super::kept_usage::usage_text;
 use crate::catalog::settings::Settings;

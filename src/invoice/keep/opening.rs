@@ -16,7 +16,7 @@ use crate::invoice::kept::{PlanText, PricesText, ShelfText, UnbillableText, Wait
 use crate::invoice::kept_customers::CustomerText;
 use crate::invoice::kept_following;
 use crate::invoice::kept_held::HeldText;
-use crate::invoice::kept_people::{ReadSubscription, SubscriptionText};
+use crate::invoice::kept_subscriptions::{ReadSubscription, SubscriptionText};
 use crate::invoice::kept_terms::KnownTerms;
 use crate::invoice::waiting::WaitingRecord;
 use crate::invoice::warm::TOGETHER;
