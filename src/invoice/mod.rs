@@ -42,6 +42,7 @@ mod kept_bills;
 mod kept_customers;
 mod kept_following;
 mod kept_held;
+mod kept_periods;
 mod kept_subscriptions;
 mod kept_terms;
 mod kept_usage;
