@@ -11,7 +11,7 @@ class Servers:
     def __init__(self, root):
         self.root = root
         self.dir = root / "target" / "services" / "bench"
-        self.env = dict(os.environ, SERVICES_DIR=str(self.dir), SERVICES_KAFKA_HEAP="1g")
+        self.env = dict(os.environ, SERVICES_DIR=str(self.dir), SERVICES_KAFKA_HEAP="1g", SERVICES_REDIS_REWRITE="4gb")
         for name in ("KAFKA_BROKERS", "REDIS_URL"):
             self.env.pop(name, None)
 
