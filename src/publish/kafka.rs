@@ -173,6 +173,10 @@ struct Closed {
 const PAUSE: Duration = Duration::from_secs(2);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
+/// How often the producer is listened to while records are under way, and while none are.
+const SOON: Duration = Duration::from_millis(1);
+const AT_REST: Duration = Duration::from_millis(200);
+
 /// How long records under way may take when the producer has failed, or the process ends.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -210,9 +214,7 @@ impl Press {
                 return;
             }
             self.give();
-            // It stays for the whole time given; reports that come meanwhile are served.
-            self.producer.poll(Duration::from_millis(if self.works.is_empty() { 0 } else { 1 }));
-            self.hear();
+            self.listen(open);
             if let Some((code, why)) = self.producer.client().fatal_error() {
                 self.renew(code, &why);
             }
@@ -220,14 +222,12 @@ impl Press {
         }
     }
 
-    /// Takes new work in. `false` when there will be none any more.
+    /// Takes new work in, if some comes soon. `false` when there will be none any more.
     fn accept(&mut self, jobs: &mpsc::Receiver<Job>) -> bool {
-        if self.works.is_empty() {
-            match jobs.recv_timeout(Duration::from_millis(200)) {
-                Ok(job) => self.begin(job),
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
-                Err(mpsc::RecvTimeoutError::Disconnected) => return false,
-            }
+        match jobs.recv_timeout(if self.works.is_empty() { AT_REST } else { SOON }) {
+            Ok(job) => self.begin(job),
+            Err(mpsc::RecvTimeoutError::Timeout) => return true,
+            Err(mpsc::RecvTimeoutError::Disconnected) => return false,
         }
         loop {
             match jobs.try_recv() {
@@ -235,6 +235,15 @@ impl Press {
                 Err(mpsc::TryRecvError::Empty) => return true,
                 Err(mpsc::TryRecvError::Disconnected) => return false,
             }
+        }
+    }
+
+    /// Takes what the producer reports. It isn't waited for there: the client's library spins through the last
+    /// millisecond of any wait for a producer.
+    fn listen(&mut self, open: bool) {
+        self.producer.poll(if open { Duration::ZERO } else { SOON });
+        while self.hear() {
+            self.producer.poll(Duration::ZERO);
         }
     }
 
@@ -270,8 +279,11 @@ impl Press {
         }
     }
 
-    fn hear(&mut self) {
+    /// Says whether there was something to hear.
+    fn hear(&mut self) -> bool {
+        let mut has_heard = false;
         for (opaque, outcome) in self.reports.try_iter() {
+            has_heard = true;
             let (number, n) = unpack(opaque);
             let Some(work) = self.works.get_mut(&number) else { continue };
             match outcome {
@@ -289,6 +301,7 @@ impl Press {
                 }
             }
         }
+        has_heard
     }
 
     /// Answers for work that is done, or can't be.
