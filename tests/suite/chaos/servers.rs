@@ -168,7 +168,11 @@ pub(super) fn root() -> &'static Path {
 
 fn services(dir: &Path, arguments: &[&str], environment: &[(&str, String)]) -> String {
     let mut command = Command::new(root().join("dev/services"));
-    command.args(arguments).env("SERVICES_DIR", dir).env_remove("KAFKA_BROKERS").env_remove("REDIS_URL");
+    command.args(arguments).env("SERVICES_DIR", dir);
+    // Those who run the tests may have said where their own are.
+    for name in ["KAFKA_BROKERS", "REDIS_URL", "SERVICES_KAFKA_PORT", "SERVICES_REDIS_PORT"] {
+        command.env_remove(name);
+    }
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     let output = command.stdin(Stdio::null()).output().expect("dev/services can be run");
     let errors = String::from_utf8_lossy(&output.stderr);
