@@ -33,6 +33,9 @@ const HIDDEN_MAX_MS: i64 = 30_000;
 /// How long a log that isn't at its end is waited for after it last moved, and a log whose end nobody tells.
 pub const STALLED: Duration = Duration::from_secs(20);
 
+/// Where nothing was heard of any log for so long, brokers may have been away, and that counts against none of them.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// When a log's end was asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Asked {
@@ -48,6 +51,9 @@ pub struct Merge {
     logs: PerLog<Queue>,
     /// Not before that all logs show what they hold.
     shown_at: Duration,
+    /// When something was last heard of any log, and since when there was no silence.
+    heard_at: Duration,
+    heard_since: Duration,
     /// The slowest answer of late, and when it came.
     slowest: (Duration, Duration),
     /// The latest that was taken.
@@ -92,12 +98,20 @@ impl Merge {
             reached_ms: i64::MIN,
             ..Queue::default()
         });
-        Merge { logs, shown_at: Duration::ZERO, slowest: Default::default(), taken: None }
+        Merge {
+            logs,
+            shown_at: Duration::ZERO,
+            heard_at: asked.at,
+            heard_since: asked.at,
+            slowest: Default::default(),
+            taken: None,
+        }
     }
 
     /// Adds what was read of a log, behind what was read of it before.
     pub fn add(&mut self, run: Run, now: Duration) {
         let Some(last) = run.last().map(|record| record.offset) else { return };
+        self.hear(now);
         let queue = &mut self.logs[run.log];
         assert!(run.first().is_some_and(|first| first.offset >= queue.come_to), "a log is read in its order");
         self.shown_at = self.shown_at.max(now + queue.hidden(&run));
@@ -109,6 +123,7 @@ impl Merge {
 
     /// Notes that a log reaches at least so far, which is what was said to a question.
     pub fn reaches(&mut self, log: LogName, end: Offset, asked: Asked, now: Duration) {
+        self.hear(now);
         let queue = &mut self.logs[log];
         if queue.come_to >= queue.end {
             queue.moved_at = now;
@@ -134,11 +149,19 @@ impl Merge {
 
     /// Notes that nothing more will come below an offset.
     pub fn nothing_below(&mut self, log: LogName, offset: Offset, now: Duration) {
+        self.hear(now);
         let queue = &mut self.logs[log];
         if offset > queue.come_to {
             queue.come_to = offset;
             queue.moved_at = now;
         }
+    }
+
+    fn hear(&mut self, now: Duration) {
+        if now.saturating_sub(self.heard_at) > SILENCE {
+            self.heard_since = now;
+        }
+        self.heard_at = now;
     }
 
     /// Where a log that isn't at its end has stopped, and since when.
@@ -204,11 +227,11 @@ impl Merge {
     fn held_until(&self, log: LogName) -> Duration {
         let others = self.without_offer(log).map(|queue| {
             if queue.come_to < queue.end {
-                queue.moved_at + STALLED
+                queue.moved_at.max(self.heard_since) + STALLED
             } else if self.comes_before(log, queue.asked) {
                 Duration::ZERO
             } else {
-                queue.asked.at + STALLED
+                queue.asked.at.max(self.heard_since) + STALLED
             }
         });
         others.max().unwrap_or(Duration::ZERO)
@@ -484,10 +507,36 @@ mod tests {
         let later = NOW + STALLED;
         assert_eq!(merge.take(&ALL, later).out_of_turn, 0);
         merge.add(run(Commands, 0, &[9, 12]), later);
+        let later = later + STALLED;
         let taken = merge.take(&ALL, later);
         assert_eq!((order(&taken), taken.out_of_turn), (vec![(Commands, 0), (Commands, 1)], 1));
         merge.add(run(Commands, 2, &[13]), later);
-        assert_eq!(merge.take(&ALL, later).out_of_turn, 0);
+        assert_eq!(merge.take(&ALL, later + STALLED).out_of_turn, 0);
+    }
+
+    #[test]
+    fn after_a_silence_of_all_logs_each_is_waited_for_anew() {
+        let mut merge = merge(&[]);
+        merge.reaches(Commands, Offset(1), asked(NOW), NOW);
+        let back = NOW + 2 * STALLED;
+        merge.add(run(Usage, 0, &[10]), back);
+        assert_eq!(merge.take(&ALL, back).wait_until, Some(back + STALLED));
+        merge.add(run(Commands, 0, &[9]), back + SEEN_AFTER);
+        answer(&mut merge, back + 2 * SEEN_AFTER);
+        assert_eq!(order(&merge.take(&ALL, back + 2 * SEEN_AFTER)), [(Commands, 0), (Usage, 0)]);
+    }
+
+    #[test]
+    fn a_log_that_stands_still_while_others_are_heard_of_is_waited_for_once() {
+        let mut merge = merge(&[run(Usage, 0, &[10])]);
+        merge.reaches(Commands, Offset(5), asked(NOW), NOW);
+        let mut now = NOW;
+        while now < NOW + STALLED {
+            assert!(merge.take(&ALL, now).runs.is_empty());
+            now += SILENCE;
+            merge.reaches(Usage, Offset(1), asked(now), now);
+        }
+        assert_eq!(order(&merge.take(&ALL, now)), [(Usage, 0)]);
     }
 
     #[test]
@@ -501,6 +550,7 @@ mod tests {
         assert_eq!(order(&taken), [(Catalog, 0), (Catalog, 1)], "usage still waits");
         merge.nothing_below(Catalog, Offset(5), NOW + STALLED);
         assert_eq!(merge.read_to()[Catalog], Offset(5));
+        answer(&mut merge, NOW + STALLED);
         assert_eq!(order(&merge.take(&ALL, NOW + STALLED)), [(Usage, 0)]);
     }
 
