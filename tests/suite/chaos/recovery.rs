@@ -58,7 +58,7 @@ fn shards_go_on_soon_after_a_server_is_back() {
     run.start();
     run.while_busy(|run| {
         for (server, away) in
-            [(Server::Redis, 4), (Server::Kafka, 3), (Server::Kafka, 15), (Server::Redis, 12)]
+            [(Server::Redis, 4), (Server::Kafka, 3), (Server::Kafka, 25), (Server::Redis, 12)]
         {
             pause(Duration::from_secs(2));
             run.servers.kill(server);
