@@ -225,13 +225,15 @@ impl Merge {
 
     /// How long the next record of a log has to wait for logs that have nothing to offer.
     fn held_until(&self, log: LogName) -> Duration {
+        let came = self.logs[log].runs.front().map_or(Duration::ZERO, |(_, came)| *came);
+        let back_at = self.heard_since.min(came);
         let others = self.without_offer(log).map(|queue| {
             if queue.come_to < queue.end {
-                queue.moved_at.max(self.heard_since) + STALLED
+                queue.moved_at.max(back_at) + STALLED
             } else if self.comes_before(log, queue.asked) {
                 Duration::ZERO
             } else {
-                queue.asked.at.max(self.heard_since) + STALLED
+                queue.asked.at.max(back_at) + STALLED
             }
         });
         others.max().unwrap_or(Duration::ZERO)
@@ -524,6 +526,17 @@ mod tests {
         merge.add(run(Commands, 0, &[9]), back + SEEN_AFTER);
         answer(&mut merge, back + 2 * SEEN_AFTER);
         assert_eq!(order(&merge.take(&ALL, back + 2 * SEEN_AFTER)), [(Commands, 0), (Usage, 0)]);
+    }
+
+    #[test]
+    fn nobody_waits_for_ever_where_little_comes() {
+        let mut merge = merge(&[run(Usage, 0, &[10])]);
+        merge.reaches(Commands, Offset(5), asked(NOW), NOW);
+        for n in 1..=10 {
+            merge.add(run(Usage, n, &[10]), NOW + 2 * SILENCE * n as u32);
+        }
+        assert_eq!(order(&merge.take(&ALL, NOW + STALLED)), [(Usage, 0)]);
+        assert_eq!(order(&merge.take(&ALL, NOW + STALLED + 2 * SILENCE)), [(Usage, 1)]);
     }
 
     #[test]
