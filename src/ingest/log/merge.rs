@@ -51,8 +51,9 @@ pub struct Merge {
     logs: PerLog<Queue>,
     /// Not before that all logs show what they hold.
     shown_at: Duration,
-    /// When something was last heard of any log, and since when there was no silence.
+    /// When something was last heard of any log.
     heard_at: Duration,
+    /// When something was heard after the last silence.
     heard_since: Duration,
     /// The slowest answer of late, and when it came.
     slowest: (Duration, Duration),
@@ -226,6 +227,7 @@ impl Merge {
     /// How long the next record of a log has to wait for logs that have nothing to offer.
     fn held_until(&self, log: LogName) -> Duration {
         let came = self.logs[log].runs.front().map_or(Duration::ZERO, |(_, came)| *came);
+        // Who came after a silence waits as if the others had moved then; who came later waits no longer for it.
         let back_at = self.heard_since.min(came);
         let others = self.without_offer(log).map(|queue| {
             if queue.come_to < queue.end {
