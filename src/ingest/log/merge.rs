@@ -227,7 +227,7 @@ impl Merge {
     /// How long the next record of a log has to wait for logs that have nothing to offer.
     fn held_until(&self, log: LogName) -> Duration {
         let came = self.logs[log].runs.front().map_or(Duration::ZERO, |(_, came)| *came);
-        // Who came after a silence waits as if the others had moved then; who came later waits no longer for it.
+        // After a silence a record waits as if the others had moved at its end; one from before it, as if when it came itself.
         let back_at = self.heard_since.min(came);
         let others = self.without_offer(log).map(|queue| {
             if queue.come_to < queue.end {
